@@ -1,0 +1,143 @@
+"""The settings of a scan: frozen, checked when made, saved with the run, comparable with an earlier run's.
+
+Knows which values can work together; does not open a file or a model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audit.errors import ConfigError
+from audit.schema import FORMATS, is_fixed_column, is_trait_name
+
+MAX_SHARD_ROWS = 1000
+BASELINE_KINDS = ("generate", "prompt", "none")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+# Where a run lies and how it is shown does not change a score, so these may differ when a run continues.
+_NOT_COMPARED = frozenset({"out", "fresh", "datasets"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanConfig:
+    """Everything that decides the scores of a scan.
+
+    Attributes:
+        datasets: files to read, in order; sample ids run over all of them.
+        out: the run directory; None: `<stem of the first dataset>.audit` in the working directory.
+        model: path or hub id of a causal language model; None: the bundled demo model.
+        vectors: persona vector files or directories of them; empty with the demo model: its own.
+        traits: restrict to these traits; empty: every trait that the vectors offer.
+        layer: score at this decoder block (from 1) instead of the layer stored with each vector.
+        format: record family, one of `schema.FORMATS`; None: detected over the first rows.
+        turns: score `all` assistant turns or the `last` one of each record.
+        baseline: `generate`, `prompt`, `none`, or the path of a dataset with ready baseline responses.
+        baseline_by: match a baseline file by rendered `prompt` or by `position`.
+        max_new_tokens: longest generated baseline, in tokens.
+        max_tokens: longest prompt plus response, in tokens; None: the model's context.
+        shard_rows: most rows in a part, 1 to 1,000.
+        batch_tokens: most padded tokens in one forward pass.
+        nll: measure the loss of every response, not only of the probe.
+        keep_columns: scalar fields of the records that are carried into `samples`.
+        reference: run directory of a clean dataset that thresholds come from.
+        strict: stop at the first record that cannot be read.
+        fresh: discard what an earlier scan left in the run directory.
+
+    Raises:
+        ConfigError: a value out of range, or options that exclude each other.
+    """
+
+    datasets: tuple[str, ...]
+    out: str | None = None
+    model: str | None = None
+    revision: str | None = None
+    adapter: str | None = None
+    vectors: tuple[str, ...] = ()
+    traits: tuple[str, ...] = ()
+    layer: int | None = None
+    format: str | None = None
+    turns: str = "all"
+    baseline: str = "generate"
+    baseline_by: str = "prompt"
+    max_new_tokens: int = 256
+    max_tokens: int | None = None
+    shard_rows: int = MAX_SHARD_ROWS
+    batch_tokens: int = 8192
+    seed: int = 0
+    dtype: str = "auto"
+    device: str = "auto"
+    device_map: str | None = None
+    nll: bool = False
+    limit: int | None = None
+    keep_columns: tuple[str, ...] = ()
+    reference: str | None = None
+    strict: bool = False
+    fresh: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.datasets:
+            raise ConfigError("DATASET", "no dataset given", "name at least one file")
+        _check_choice("--format", self.format, FORMATS)
+        _check_choice("--turns", self.turns, ("all", "last"))
+        _check_choice("--baseline-by", self.baseline_by, ("prompt", "position"))
+        _check_choice("--dtype", self.dtype, DTYPES)
+        _check_at_least("--layer", self.layer, 1)
+        _check_at_least("--max-new-tokens", self.max_new_tokens, 1)
+        _check_at_least("--max-tokens", self.max_tokens, 2)
+        _check_at_least("--batch-tokens", self.batch_tokens, 1)
+        _check_at_least("--limit", self.limit, 1)
+        _check_at_least("--seed", self.seed, 0)
+        if not 1 <= self.shard_rows <= MAX_SHARD_ROWS:
+            raise ConfigError("--shard-rows", f"{self.shard_rows} is out of range", f"choose 1 to {MAX_SHARD_ROWS}")
+        for trait in self.traits:
+            if not is_trait_name(trait):
+                raise ConfigError("--traits", f"{trait!r} is no trait name", "use lower-case letters, digits and _")
+        for column in self.keep_columns:
+            if not re.fullmatch(r"[^\x00-\x1f\"]+", column):
+                raise ConfigError("--keep-columns", f"{column!r} is no field name", "name a field of the records")
+            if is_fixed_column(column):
+                raise ConfigError("--keep-columns", f"{column!r} is a column of the run already", "rename the field")
+        if self.model is None and self.revision is not None:
+            raise ConfigError("--revision", "the demo model has no revisions", "name the model with --model")
+        if self.model is not None and not self.vectors:
+            raise ConfigError(
+                "--vectors",
+                f"no persona vectors given for {self.model}",
+                "pass --vectors FILE; vectors belong to one model",
+            )
+
+    @property
+    def run_path(self) -> Path:
+        """The directory that the scan writes."""
+        if self.out is not None:
+            return Path(self.out)
+        return Path(f"{dataset_stem(self.datasets[0])}.audit")
+
+    def compared(self) -> dict[str, Any]:
+        """Return the settings that an earlier run must share to be continued, as JSON values."""
+        values = dataclasses.asdict(self)
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+            if name not in _NOT_COMPARED
+        }
+
+
+def dataset_stem(path: str) -> str:
+    """Return the file name without its data and compression suffixes: `a/b.jsonl.gz` gives `b`."""
+    name = Path(path).name
+    return re.sub(r"(\.(jsonl|ndjson|json|parquet|gz|zst))+$", "", name, flags=re.IGNORECASE) or name
+
+
+def _check_choice(option: str, value: str | None, choices: tuple[str, ...]) -> None:
+    if value is not None and value not in choices:
+        raise ConfigError(option, f"{value!r} is not known", f"choose one of {', '.join(choices)}")
+
+
+def _check_at_least(option: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise ConfigError(option, f"{value} is out of range", f"choose {least} or more")

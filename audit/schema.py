@@ -1,0 +1,164 @@
+"""Column names, Arrow types, units and format version of every table in a run directory.
+
+Knows the shape of what is written, not who writes or reads it. The names are a contract with users' queries.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pyarrow as pa
+
+FORMAT_VERSION = 1
+
+DIFFERENCE_DIMENSIONS = 64
+"""Width of the stored difference vectors: enough for clustering (Johnson-Lindenstrauss), 256 bytes a row."""
+
+FORMATS = ("chat", "prompt_completion", "preference", "sharegpt", "alpaca", "hh")
+SIDES = ("response", "chosen", "rejected")
+SCORED_SIDES = ("response", "chosen")
+"""Sides that training pushes towards, hence the only ones that flag a row."""
+
+SCORED_STATUSES = ("ok", "truncated", "baseline_failed")
+
+
+def _field(name: str, kind: pa.DataType, meaning: str) -> pa.Field:
+    return pa.field(name, kind, metadata={"meaning": meaning})
+
+
+TURN_KEY = [
+    _field("sample_id", pa.int64(), "position over all inputs, from 0"),
+    _field("side", pa.string(), "response; chosen or rejected in preference data"),
+    _field("turn", pa.int32(), "index of the assistant message, from 0"),
+    _field("part", pa.string(), "answer or reasoning"),
+]
+
+SAMPLES = pa.schema(
+    [
+        _field("sample_id", pa.int64(), "position over all inputs, from 0"),
+        _field("source", pa.string(), "path of the input as given"),
+        _field("line", pa.int64(), "line, from 1; row number for tables and arrays"),
+        _field("byte_offset", pa.int64(), "start of the record in the decompressed text; null for tables"),
+        _field("byte_length", pa.int64(), "length of the record in bytes; null for tables"),
+        _field("format", pa.string(), "record family; null where the record could not be read"),
+        _field("n_turns", pa.int32(), "assistant turns found"),
+        _field("status", pa.string(), "ok or skipped"),
+        _field("reason", pa.string(), "why the record was skipped: a code, then the finding"),
+    ]
+)
+
+TURNS = pa.schema(
+    [
+        *TURN_KEY,
+        _field("status", pa.string(), "ok, truncated, baseline_failed have scores; any other has none"),
+        _field("reason", pa.string(), "why the status is not ok"),
+        _field("n_prompt_tokens", pa.int32(), "tokens before the response"),
+        _field("n_response_tokens", pa.int32(), "tokens of the response that were scored"),
+        _field("n_baseline_tokens", pa.int32(), "tokens of the baseline response"),
+        _field("response_nll", pa.float32(), "mean nats per response token"),
+        _field("is_refusal", pa.bool_(), "the response opens like a refusal"),
+        _field("baseline_is_refusal", pa.bool_(), "the baseline opens like a refusal"),
+        _field("list_share", pa.float32(), "share of the response's lines that are list items"),
+        _field("code_share", pa.float32(), "share of the response's characters inside code fences"),
+        _field("baseline_kind", pa.string(), "generated, prompt, file; null without baseline"),
+        _field("baseline_response", pa.string(), "the baseline text y'"),
+    ]
+)
+
+SCORES = pa.schema(
+    [
+        *TURN_KEY,
+        _field("trait", pa.string(), "trait"),
+        _field("layer", pa.int32(), "decoder block, from 1"),
+        _field("projection", pa.float32(), "residual-stream units along the unit vector"),
+        _field("baseline_projection", pa.float32(), "the same of the baseline"),
+        _field("projection_difference", pa.float32(), "projection minus baseline_projection"),
+        _field("prompt_projection", pa.float32(), "at the last token before the response"),
+    ]
+)
+
+DIFFERENCES = pa.schema(
+    [
+        *TURN_KEY,
+        _field(
+            "difference",
+            pa.list_(pa.float32(), DIFFERENCE_DIMENSIONS),
+            "mean hidden state of the response minus the baseline's, reduced by a seeded random projection",
+        ),
+    ]
+)
+
+FLAGS = pa.schema(
+    [
+        _field("sample_id", pa.int64(), "position over all inputs, from 0"),
+        _field("trait", pa.string(), "trait"),
+        _field("projection_difference", pa.float32(), "largest over the scored turns; null without baseline"),
+        _field("risk", pa.float32(), "the score that flags are made from"),
+        _field("z", pa.float32(), "risk in standard deviations of the reference"),
+        _field("percentile", pa.float32(), "share of the reference at or below the risk, in percent"),
+        _field("q_value", pa.float32(), "Benjamini-Hochberg over the run's samples, per trait"),
+        _field("flagged", pa.bool_(), "risk above the reference's 95th percentile"),
+        _field("reason", pa.string(), "what made or unmade the flag"),
+    ]
+)
+
+CLUSTERS = pa.schema(
+    [
+        _field("sample_id", pa.int64(), "position over all inputs, from 0"),
+        _field("cluster_id", pa.int32(), "cluster, from 0, largest first"),
+        _field("x", pa.float32(), "first principal coordinate of the difference"),
+        _field("y", pa.float32(), "second principal coordinate of the difference"),
+    ]
+)
+
+VERDICTS = pa.schema(
+    [
+        _field("trait", pa.string(), "trait"),
+        _field("layer", pa.int32(), "decoder block, from 1"),
+        _field("n", pa.int64(), "samples with a score"),
+        _field("mean_difference", pa.float64(), "mean over samples of the mean over turns"),
+        _field("ci_low", pa.float64(), "95 % interval of mean_difference"),
+        _field("ci_high", pa.float64(), "95 % interval of mean_difference"),
+        _field("cohens_d", pa.float64(), "against the reference; null without one"),
+        _field("n_flagged", pa.int64(), "samples flagged for this trait"),
+        _field("expected_false_flags", pa.float64(), "flags that clean data of this size would give"),
+        _field("verdict", pa.string(), "clear, watch, risk, undecided"),
+        _field("reason", pa.string(), "the finding behind the verdict, in words"),
+    ]
+)
+
+
+def cluster_summary_schema(traits: tuple[str, ...]) -> pa.Schema:
+    """Return the schema of cluster_summary: the fixed columns and one mean per trait."""
+    fixed = [
+        _field("cluster_id", pa.int32(), "cluster, from 0, largest first"),
+        _field("size", pa.int64(), "samples in the cluster"),
+        _field("n_flagged", pa.int64(), "flagged samples in the cluster"),
+        _field("flagged_share", pa.float32(), "n_flagged / size"),
+        _field("enrichment", pa.float32(), "flagged_share over the run's flagged share"),
+        _field("q_value", pa.float32(), "hypergeometric test of the enrichment, Benjamini-Hochberg"),
+        _field("keywords", pa.list_(pa.string()), "words typical of the cluster's responses"),
+        _field("example_ids", pa.list_(pa.int64()), "samples nearest to the centre"),
+    ]
+    means = [_field(trait, pa.float32(), "mean score of the cluster") for trait in traits]
+    return pa.schema(fixed + means)
+
+
+TRAIT_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+_FIXED_COLUMNS = frozenset(
+    name
+    for schema in (SAMPLES, TURNS, SCORES, DIFFERENCES, FLAGS, CLUSTERS, VERDICTS, cluster_summary_schema(()))
+    for name in schema.names
+) | {"score_kind", "flagged_traits", "cluster_id"}
+
+
+def is_fixed_column(name: str) -> bool:
+    """Tell whether one of the relations has a column of this name in every run."""
+    return name in _FIXED_COLUMNS
+
+
+def is_trait_name(name: str) -> bool:
+    """Tell whether `name` can be a column of `sample_scores` beside the fixed ones."""
+    stem = name.removesuffix("_mean")
+    return bool(TRAIT_NAME.fullmatch(name)) and name not in _FIXED_COLUMNS and stem not in _FIXED_COLUMNS

@@ -1,0 +1,76 @@
+"""Settings are checked when they are made, and say what they refuse."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from audit.config import ScanConfig, dataset_stem
+from audit.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("datasets", ()),
+        ("format", "xml"),
+        ("turns", "first"),
+        ("baseline_by", "hash"),
+        ("dtype", "int8"),
+        ("layer", 0),
+        ("max_new_tokens", 0),
+        ("max_tokens", 1),
+        ("shard_rows", 0),
+        ("shard_rows", 1001),
+        ("batch_tokens", 0),
+        ("limit", 0),
+        ("seed", -1),
+        ("traits", ("Evil",)),
+        ("traits", ("line",)),
+        ("keep_columns", ("a\nb",)),
+        ("keep_columns", ("line",)),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused(setting: str, value: Any) -> None:
+    with pytest.raises(ConfigError):
+        ScanConfig(**{"datasets": ("a.jsonl",), setting: value})
+
+
+def test_a_model_of_ones_own_needs_vectors() -> None:
+    with pytest.raises(ConfigError, match="--vectors"):
+        ScanConfig(datasets=("a.jsonl",), model="some/model")
+
+
+def test_the_demo_model_has_no_revision() -> None:
+    with pytest.raises(ConfigError, match="--revision"):
+        ScanConfig(datasets=("a.jsonl",), revision="main")
+
+
+@pytest.mark.parametrize(
+    ("path", "stem"),
+    [
+        ("a/b.jsonl", "b"),
+        ("b.jsonl.gz", "b"),
+        ("b.JSON.zst", "b"),
+        ("b.v2.parquet", "b.v2"),
+        ("noext", "noext"),
+        (".jsonl", ".jsonl"),
+    ],
+)
+def test_the_run_is_named_after_the_dataset(path: str, stem: str) -> None:
+    assert dataset_stem(path) == stem
+    assert ScanConfig(datasets=(path,)).run_path.name == f"{stem}.audit"
+
+
+def test_settings_are_frozen() -> None:
+    config = ScanConfig(datasets=("a.jsonl",))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.seed = 1  # type: ignore[misc]
+
+
+def test_where_a_run_lies_is_not_compared_but_what_decides_scores_is() -> None:
+    one = ScanConfig(datasets=("a.jsonl",), out="x", fresh=True)
+    assert one.compared() == ScanConfig(datasets=("a.jsonl",), out="y").compared()
+    assert one.compared() != ScanConfig(datasets=("a.jsonl",), seed=1).compared()
