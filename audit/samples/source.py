@@ -1,0 +1,73 @@
+"""What is known about an input file, and one record of it as bytes.
+
+Frozen values only. Knows neither how a file is surveyed nor how a record is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the bytes of a file are to be taken apart.
+
+    Attributes:
+        container: `jsonl`, `json_array`, `json_object` (one record over several lines) or `parquet`.
+        codec: `none`, `gzip` or `zstd`.
+        encoding: `utf-8`, `utf-8-sig`, `utf-16-le` or `utf-16-be`; the last three open with a byte order mark.
+    """
+
+    container: str
+    codec: str = "none"
+    encoding: str = "utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A surveyed input. Every field is a plain value, so `Source(**saved)` brings it back.
+
+    Attributes:
+        path: as the user gave it.
+        container, codec, encoding: see `Layout`.
+        sha256: of the file's bytes on disk.
+        n_records: lines, elements or rows, unreadable ones included; a blank line is none. With a limit, at most that.
+        format: record family, detected or given.
+        fit_share: share of the first rows that fit it, 0 to 1.
+        n_probed: how many first rows were looked at.
+        description: what was detected, to be said aloud.
+    """
+
+    path: str
+    container: str
+    codec: str
+    encoding: str
+    sha256: str
+    n_records: int
+    format: str
+    fit_share: float
+    n_probed: int
+    description: str
+
+    @property
+    def layout(self) -> Layout:
+        """How the file's bytes are taken apart."""
+        return Layout(self.container, self.codec, self.encoding)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as it lies in the file, read or not.
+
+    Attributes:
+        index: position in its file, from 0.
+        line: line, from 1; row or element number in tables and arrays.
+        byte_offset, byte_length: in the decompressed text, without the line ending; None in tables.
+        raw: the record's own bytes; empty in tables.
+    """
+
+    index: int
+    line: int
+    byte_offset: int | None
+    byte_length: int | None
+    raw: bytes
