@@ -1,0 +1,130 @@
+"""The score written naively from its definition: what the fast path must match.
+
+One sample at a time, every hidden state kept, float64 arithmetic behind the model; response tokens are found by
+counting the bytes of each token. Nothing of `audit` is used here.
+
+Source: arXiv 2507.21509, section 6.1, and the scoring rules of the contract: layer l is hidden_states[l]; the response
+is the content in one rendering of the conversation, behind the rendered prompt; end-of-turn tokens are out.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+TODAY = "26 Jul 2024"
+"""What templates that print a date are given as today."""
+
+
+@dataclass(frozen=True)
+class OracleScore:
+    """What the definition gives for one response: float64 numbers, `nll` in nats per token."""
+
+    projection: float
+    prompt_projection: float
+    nll: float
+    response_positions: tuple[int, ...]
+
+
+def score_response(
+    module: Any,
+    tokenizer: Any,
+    messages: Sequence[dict[str, str]],
+    *,
+    vector_ld: np.ndarray,
+    layer: int,
+) -> OracleScore:
+    """Score the last message of a conversation along row `layer` of a vector."""
+    text, start, stop = find_response(tokenizer, messages)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    positions = find_positions(tokenizer, ids, text, start, stop)
+    with torch.no_grad():
+        output = module(torch.tensor([ids]), output_hidden_states=True)
+    hidden_td = output.hidden_states[layer][0].double().numpy()
+    vector_d = vector_ld[layer].astype(np.float64)
+    unit_d = vector_d / np.sqrt((vector_d**2).sum())
+    mean_d = sum(hidden_td[position] for position in positions) / len(positions)
+    log_p_tv = torch.log_softmax(output.logits[0].double(), dim=-1)
+    losses = [-float(log_p_tv[position - 1, ids[position]]) for position in positions]
+    return OracleScore(
+        projection=float(mean_d @ unit_d),
+        prompt_projection=float(hidden_td[positions[0] - 1] @ unit_d),
+        nll=float(np.mean(losses)),
+        response_positions=tuple(positions),
+    )
+
+
+def find_response(tokenizer: Any, messages: Sequence[dict[str, str]]) -> tuple[str, int, int]:
+    """Render the conversation once and return it with the characters of its last content."""
+    whole = tokenizer.apply_chat_template(list(messages), tokenize=False, date_string=TODAY)
+    prompt = tokenizer.apply_chat_template(
+        list(messages[:-1]), tokenize=False, add_generation_prompt=True, date_string=TODAY
+    )
+    if whole[: len(prompt)] != prompt:
+        raise ValueError("the rendered prompt is no prefix")
+    content = messages[-1]["content"]
+    if content not in whole[len(prompt) :]:
+        content = content.strip()
+    start = whole.index(content, len(prompt))
+    return whole, start, start + len(content)
+
+
+def find_positions(tokenizer: Any, ids: Sequence[int], text: str, start: int, stop: int) -> list[int]:
+    """Return the tokens that share a byte with text[start:stop], by laying the tokens' bytes one after another."""
+    pieces = [_token_bytes(tokenizer, token) for token in ids]
+    # Qwen's tokenizer composes accents first, so its tokens spell the composed text.
+    form = (lambda part: unicodedata.normalize("NFC", part)) if _composes(tokenizer) else str
+    if b"".join(pieces) != form(text).encode():
+        raise ValueError("the tokens do not spell the text")
+    first_byte, last_byte = len(form(text[:start]).encode()), len(form(text[:stop]).encode())
+    positions, end = [], 0
+    for position, piece in enumerate(pieces):
+        begin, end = end, end + len(piece)
+        if begin < last_byte and end > first_byte:
+            positions.append(position)
+    return positions
+
+
+def answer_greedily(module: Any, tokenizer: Any, prompt_text: str, max_new_tokens: int) -> str:
+    """Return the model's own answer to one rendered prompt, token by token, without a cache or a batch."""
+    ids = tokenizer(prompt_text, add_special_tokens=False)["input_ids"]
+    answer: list[int] = []
+    ends = module.generation_config.eos_token_id
+    while len(answer) < max_new_tokens:
+        with torch.no_grad():
+            token = int(module(torch.tensor([ids + answer])).logits[0, -1].argmax())
+        if token in (ends if isinstance(ends, list) else [ends]):
+            break
+        answer.append(token)
+    return str(tokenizer.decode(answer, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def _composes(tokenizer: Any) -> bool:
+    return "NFC" in str(tokenizer.backend_tokenizer.normalizer)
+
+
+def _token_bytes(tokenizer: Any, token: int) -> bytes:
+    if token in tokenizer.added_tokens_decoder:
+        return str(tokenizer.added_tokens_decoder[token]).encode()
+    piece = tokenizer.convert_ids_to_tokens(token)
+    if re.fullmatch(r"<0x[0-9A-F]{2}>", piece):
+        return bytes([int(piece[3:5], 16)])
+    if "ByteLevel" in str(tokenizer.backend_tokenizer.decoder):
+        return bytes(_BYTE_OF_CHARACTER[character] for character in piece)
+    return str(piece).replace("▁", " ").encode()
+
+
+def _byte_characters() -> dict[str, int]:
+    """Return the alphabet of byte-level BPE: printable Latin-1 stands for itself, the rest is moved to 256 and up."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    moved = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(moved)}
+
+
+_BYTE_OF_CHARACTER = _byte_characters()
