@@ -1,0 +1,94 @@
+"""`persona-audit export`: the filtered dataset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from audit.cli.options import json_option, run_argument
+from audit.cli.text import count_noun, list_counts, one_line
+
+if TYPE_CHECKING:
+    from audit.export import ExportReceipt
+
+
+@click.command(
+    short_help="Write the dataset without the flagged records.",
+    epilog="""\b
+Examples:
+  persona-audit export demo.audit --output clean.jsonl
+  persona-audit export demo.audit --output clean.jsonl --rejected flagged.jsonl
+  persona-audit export demo.audit --output calm.jsonl --where "evil < 0.3 AND sycophantic < 0.5"
+""",
+)
+@run_argument
+@click.option("--output", required=True, metavar="FILE", type=click.Path(), help="A directory for several inputs.")
+@click.option("--drop", type=click.Choice(["flagged"]), help="What to leave out. Default: flagged.")
+@click.option("--where", metavar="SQL", help="Keep the scored records for which this holds, over sample_scores.")
+@click.option("--rejected", metavar="FILE", type=click.Path(), help="Write the other records here.")
+@click.option("--keep-skipped", is_flag=True, help="Keep the records that could not be scored.")
+@click.option("--force", is_flag=True, help="Replace existing files (never an input).")
+@json_option
+@click.option("--quiet", is_flag=True, help="No progress.")
+def export(
+    run: str,
+    *,
+    output: str,
+    drop: str | None,
+    where: str | None,
+    rejected: str | None,
+    keep_skipped: bool,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Copy the inputs of RUN without the flagged records, byte for byte.
+
+    Flagged records and those that could not be scored go to --rejected. Text is written uncompressed. Beside the
+    output, FILE.manifest.json says what was kept, what was not, and why.
+    """
+    from audit.cli.progress import listening
+    from audit.export import export_run
+
+    with listening(is_quiet=quiet) as listener:
+        receipt = export_run(
+            run,
+            output=output,
+            where=where,
+            drop=drop,
+            rejected=rejected,
+            keep_skipped=keep_skipped,
+            overwrite=force,
+            listener=listener,
+        )
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        click.echo(json.dumps({**asdict(receipt), "n_rejected": receipt.n_rejected}, indent=1))
+        return
+    for line in describe_receipt(receipt, is_where=where is not None):
+        click.echo(line)
+
+
+def describe_receipt(receipt: ExportReceipt, *, is_where: bool) -> list[str]:
+    """Return what an export did, line by line; that nothing could be judged comes first."""
+    lines = [f"UNDECIDED: {one_line(receipt.undecided)}"] if receipt.undecided else []
+    aside = f"to {_names(receipt.rejected)}" if receipt.rejected else "left out (--rejected FILE writes them)"
+    lines.append(
+        f"kept        {receipt.n_kept:,} of {count_noun(receipt.n_records, 'record')}, in {_names(receipt.outputs)}"
+    )
+    why = "fail --where" if is_where else list_counts(receipt.flagged_by_trait) or "no trait"
+    label = "filtered  " if is_where else "flagged   "
+    lines.append(f"{label}  {receipt.n_flagged:,} ({why}), {aside}")
+    n_unscored = sum(receipt.n_unscored.values())
+    codes = f" ({list_counts(receipt.n_unscored)})" if receipt.n_unscored else ""
+    where_to = "kept" if receipt.keeps_unscored else aside
+    lines.append(f"not scored  {n_unscored:,}{codes}, {where_to}")
+    lines.append(f"manifest    {one_line(receipt.manifest)}")
+    return lines
+
+
+def _names(paths: tuple[str, ...]) -> str:
+    return ", ".join(one_line(path) for path in paths)

@@ -1,0 +1,115 @@
+"""Groups of options that commands share or that belong together, as decorators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Any], Any]
+
+
+def option_group(*decorators: Decorator) -> Callable[[Command], Command]:
+    """Combine options into one decorator; help lists them in the order given."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+run_argument = click.argument("run", metavar="RUN", type=click.Path())
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else on standard output.")
+
+reading_options = option_group(
+    click.option(
+        "--format",
+        metavar="NAME",
+        help="Record family: chat, prompt_completion, preference, sharegpt, alpaca, qa, hh or text. "
+        "Default: detected over the first rows and said aloud.",
+    ),
+    click.option(
+        "--turns",
+        type=click.Choice(["all", "last"]),
+        default="all",
+        show_default=True,
+        help="Assistant turns of a record that are scored.",
+    ),
+    click.option("--limit", type=int, metavar="N", help="Scan only the first N records."),
+    click.option(
+        "--keep-columns",
+        multiple=True,
+        metavar="A,B",
+        help="Scalar fields of the records to carry into the relation samples.",
+    ),
+    click.option("--strict", is_flag=True, help="Stop at the first record that cannot be read."),
+)
+
+model_options = option_group(
+    click.option("--model", metavar="PATH_OR_ID", help="Model to audit with. Default: the bundled demo model."),
+    click.option("--revision", metavar="REV", help="Revision of a model from the hub."),
+    click.option("--adapter", metavar="PATH", help="LoRA or other peft adapter on top of the model."),
+    click.option("--dtype", metavar="TYPE", default="auto", show_default=True, help="float32, bfloat16 or float16."),
+    click.option("--device", metavar="DEVICE", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps."),
+    click.option("--device-map", metavar="MAP", help="`auto` spreads a large model over several devices."),
+)
+
+scoring_options = option_group(
+    click.option(
+        "--vectors", multiple=True, metavar="PATH", help="Persona vectors: files or directories. Can be repeated."
+    ),
+    click.option("--traits", multiple=True, metavar="A,B", help="Score these traits only."),
+    click.option("--layer", type=int, metavar="N", help="Score at this block instead of the vector's own."),
+    click.option(
+        "--baseline",
+        metavar="KIND",
+        default="generate",
+        show_default=True,
+        help="What a response is compared with: generate (the model's own answer), prompt (cheap), none, "
+        "or FILE with ready answers.",
+    ),
+    click.option(
+        "--baseline-by",
+        type=click.Choice(["prompt", "position"]),
+        default="prompt",
+        show_default=True,
+        help="How rows of a baseline FILE are matched.",
+    ),
+    click.option("--reference", metavar="RUN", help="Finished run over clean data that thresholds come from."),
+    click.option("--nll", is_flag=True, help="Measure the loss of every response, not only of a probe."),
+)
+
+limit_options = option_group(
+    click.option(
+        "--max-new-tokens",
+        type=int,
+        default=256,
+        show_default=True,
+        metavar="N",
+        help="Longest generated baseline, in tokens.",
+    ),
+    click.option("--max-tokens", type=int, metavar="N", help="Longest prompt and response. Default: the context."),
+    click.option(
+        "--batch-tokens", type=int, default=8192, show_default=True, metavar="N", help="Most tokens in a forward pass."
+    ),
+    click.option("--shard-rows", type=int, default=1000, show_default=True, metavar="N", help="Most rows in a part."),
+    click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of everything random."),
+)
+
+gate_options = option_group(
+    click.option(
+        "--fail-on",
+        multiple=True,
+        metavar="EXPR",
+        help="Exit 1 when the run passes this limit: risk, watch, evil=watch, 'flagged>5%', 'n_flagged>100', "
+        "'evil.mean_difference>0.4', 'skipped>1%'. Can be repeated; any one suffices.",
+    ),
+    click.option(
+        "--allow-undecided", is_flag=True, help="With --fail-on: do not count what could not be judged as passed."
+    ),
+)

@@ -1,0 +1,135 @@
+"""What `show` shows: scores from the run, texts from the dataset, joined by side, turn and part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from audit.cli.results import json_value, read_columns
+from audit.errors import AuditError, QueryError
+from audit.export.job import hash_file
+from audit.query import list_traits, open_connection, read_batches, run_named, run_query
+from audit.samples import Place, Sample, Source, read_sample_at
+from audit.store import RunStore
+
+_SCORE_COLUMNS = ("projection", "baseline_projection", "projection_difference", "prompt_projection")
+
+
+def choose_top(run: str, trait: str, n: int) -> list[int]:
+    """Return the ids of the samples with the highest scores of `trait`.
+
+    Raises:
+        QueryError: the run has no such trait.
+    """
+    with open_connection(run) as connection:
+        rows = run_named(connection, "top_by_trait", {"trait": trait, "n": n}).fetchall()
+    return [int(row[0]) for row in rows]
+
+
+def collect_samples(run: str, sample_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Return what is known of samples as JSON values, in the order asked for.
+
+    Raises:
+        QueryError: the run has no sample of an id.
+    """
+    manifest = RunStore(Path(run)).read_manifest()
+    sources = {str(entry["path"]): _restore_source(entry) for entry in manifest["inputs"]}
+    changed = {path: _find_change(source, str(manifest["created_at"])) for path, source in sources.items()}
+    with open_connection(run) as connection:
+        return [
+            _collect(connection, run, sample_id, sources, changed, str(manifest["config"].get("turns", "all")))
+            for sample_id in sample_ids
+        ]
+
+
+def _collect(
+    connection: duckdb.DuckDBPyConnection,
+    run: str,
+    sample_id: int,
+    sources: Mapping[str, Source],
+    changed: Mapping[str, str | None],
+    turns: str,
+) -> dict[str, Any]:
+    found = _rows(
+        connection,
+        """SELECT record.*, wide.score_kind, wide.flagged, wide.flagged_traits, wide.cluster_id
+        FROM samples AS record JOIN sample_scores AS wide USING (sample_id) WHERE sample_id = $id""",
+        sample_id,
+    )
+    if not found:
+        (n_samples,) = connection.execute("SELECT count(*) FROM samples").fetchone() or (0,)
+        raise QueryError(run, f"no sample {sample_id}", f"this run has the samples 0 to {n_samples - 1}")
+    shown = found[0]
+    source = sources[shown["source"]]
+    place = Place(source.path, shown["line"], shown["byte_offset"], shown["byte_length"])
+    texts, missing = _read_texts(source, place, sample_id, turns, changed[source.path])
+    shown["text_missing"] = missing
+    shown["turns"] = [
+        {**turn, **texts.get((turn["side"], turn["turn"], turn["part"]), {"prompt": None, "response": None})}
+        for turn in _read_turns(connection, sample_id)
+    ]
+    return shown
+
+
+def _read_turns(connection: duckdb.DuckDBPyConnection, sample_id: int) -> list[dict[str, Any]]:
+    turns = _rows(connection, "SELECT * FROM turns WHERE sample_id = $id ORDER BY side, turn, part", sample_id)
+    scores = _rows(connection, "SELECT * FROM scores WHERE sample_id = $id", sample_id)
+    for turn in turns:
+        own = {
+            score["trait"]: {column: score[column] for column in ("layer", *_SCORE_COLUMNS)}
+            for score in scores
+            if all(score[key] == turn[key] for key in ("side", "turn", "part"))
+        }
+        turn["scores"] = {trait: own[trait] for trait in list_traits(connection) if trait in own}
+    return turns
+
+
+def _read_texts(
+    source: Source, place: Place, sample_id: int, turns: str, change: str | None
+) -> tuple[dict[tuple[str, int, str], dict[str, Any]], str | None]:
+    """Return prompt and response by turn, or why there are none."""
+    if change is not None:
+        return {}, change
+    try:
+        sample = read_sample_at(source, place, sample_id=sample_id, turns=turns)
+    except (AuditError, OSError) as error:
+        return {}, str(error)
+    if not isinstance(sample, Sample):
+        return {}, None
+    return {
+        (turn.side, turn.turn, turn.part): {
+            "prompt": [{"role": message.role, "content": message.content} for message in turn.prompt],
+            "response": turn.response,
+        }
+        for turn in sample.turns
+    }, None
+
+
+def _find_change(source: Source, created_at: str) -> str | None:
+    """Return why a source cannot be shown; it is hashed only when it was touched after the scan began."""
+    path = Path(source.path)
+    try:
+        if path.stat().st_mtime < datetime.fromisoformat(created_at).timestamp():
+            return None
+        if hash_file(path) == source.sha256:
+            return None
+    except OSError as error:
+        return f"{source.path}: {error.strerror or error}"
+    return f"{source.path}: has changed since the scan"
+
+
+def _restore_source(entry: Mapping[str, Any]) -> Source:
+    return Source(**{field.name: entry[field.name] for field in fields(Source)})
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, sql: str, sample_id: int) -> list[dict[str, Any]]:
+    return [
+        {name: json_value(value) for name, value in zip(batch.schema.names, row, strict=True)}
+        for batch in read_batches(run_query(connection, sql, {"id": sample_id}))
+        for row in zip(*read_columns(batch), strict=True)
+    ]

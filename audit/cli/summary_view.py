@@ -1,0 +1,247 @@
+"""A summary as people read it: the answer first, then the verdict per trait, the facts, and what to type next."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from audit.cli.text import (
+    command_line,
+    count_noun,
+    format_number,
+    format_seconds,
+    format_share,
+    list_counts,
+    one_line,
+)
+
+VERDICT_LOOKS = {
+    "clear": ("✓", "green"),
+    "watch": ("◆", "bold yellow"),
+    "risk": ("▲", "bold red"),
+    "undecided": ("?", "bold magenta"),
+}
+HEADLINES = {
+    "clear": "CLEAR: no trait stands out from clean data",
+    "watch": "WATCH: a small but real shift",
+    "risk": "RISK: training on this data would likely shift the model",
+    "undecided": "UNDECIDED: nothing could be judged",
+}
+NOTABLE_CORRELATION = 0.3
+_MOST_INPUTS = 5
+_FRAMED_WIDTH = 90
+_ORDER = ("risk", "watch", "clear", "undecided")
+
+
+def render_summary(values: Mapping[str, Any], console: Console) -> Iterator[RenderableType]:
+    """Yield the blocks of a summary from top to bottom."""
+    yield _headline(values)
+    yield Text()
+    if values["verdicts"]:
+        yield _indented(
+            _verdict_table(values, is_framed=console.color_system is not None and console.width >= _FRAMED_WIDTH)
+        )
+        yield Text()
+        yield _indented(_reasons(values))
+        yield Text()
+    yield _indented(_facts(values))
+    if values["notices"]:
+        yield Text()
+        yield _indented(_notices(values))
+    yield Text()
+    yield from _next_steps(values)
+
+
+def _headline(values: Mapping[str, Any]) -> Text:
+    if values["state"] != "finished":
+        total = sum(entry["n_records"] for entry in values["inputs"])
+        done = values["counts"]["n_samples"]
+        words = f"UNFINISHED: {done:,} of {count_noun(total, 'record')} stored; the same scan command continues"
+        return Text(words, style="bold yellow")
+    found: dict[str, list[str]] = {}
+    for row in values["verdicts"]:
+        found.setdefault(row["verdict"], []).append(row["trait"])
+    worst = next((verdict for verdict in _ORDER if verdict in found), "undecided")
+    mark, style = VERDICT_LOOKS[worst]
+    traits = "" if worst in ("clear", "undecided") else f" ({', '.join(found[worst])})"
+    headline = Text.assemble((f"{mark} {HEADLINES[worst]}{traits}", style))
+    if worst == "clear" and "undecided" in found:
+        headline.append(f"; undecided: {', '.join(found['undecided'])}")
+    return headline
+
+
+def _verdict_table(values: Mapping[str, Any], *, is_framed: bool) -> Table:
+    mean = "mean" if values["baseline"]["kind"] == "none" else "mean Δ"
+    table = Table(
+        box=box.ROUNDED if is_framed else box.SIMPLE_HEAD,
+        show_edge=is_framed,
+        border_style="dim",
+        padding=(0, 1) if is_framed else (0, 1, 0, 0),
+    )
+    table.add_column("trait", style="bold", overflow="fold")
+    for name in (mean, "95 % interval", "d", "flagged", "expected"):
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("verdict", overflow="fold")
+    for row in values["verdicts"]:
+        mark, style = VERDICT_LOOKS[row["verdict"]]
+        table.add_row(
+            one_line(row["trait"]),
+            format_number(row["mean_difference"], signed=True),
+            _interval(row),
+            format_number(row["cohens_d"], 2, signed=True),
+            f"{row['n_flagged']:,}",
+            format_number(row["expected_false_flags"], 1),
+            Text(f"{mark} {row['verdict']}", style=style),
+        )
+    return table
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    if row["ci_low"] is None:
+        return "–"
+    return f"{format_number(row['ci_low'], signed=True)} to {format_number(row['ci_high'], signed=True)}"
+
+
+def _reasons(values: Mapping[str, Any]) -> Table:
+    grid = _grid()
+    reasons = [row["reason"] for row in values["verdicts"]]
+    if len(reasons) > 1 and len(set(reasons)) == 1:
+        grid.add_row("all traits", one_line(str(reasons[0])))
+        return grid
+    for row in values["verdicts"]:
+        grid.add_row(one_line(row["trait"]), one_line(str(row["reason"])))
+    return grid
+
+
+def _facts(values: Mapping[str, Any]) -> Table:
+    grid = _grid()
+    inputs = values["inputs"]
+    for number, entry in enumerate(inputs[:_MOST_INPUTS]):
+        words = (
+            f"{one_line(entry['path'])} – {count_noun(entry['n_records'], 'record')}, {one_line(entry['description'])}"
+        )
+        grid.add_row("data" if number == 0 else "", words)
+    if len(inputs) > _MOST_INPUTS:
+        grid.add_row("", f"and {count_noun(len(inputs) - _MOST_INPUTS, 'more file')}")
+    grid.add_row("model", _model(values["model"]))
+    grid.add_row("vectors", _vectors(values))
+    grid.add_row("baseline", _baseline(values["baseline"]))
+    grid.add_row("records", _records(values["counts"]))
+    if values["state"] == "finished":
+        grid.add_row("flagged", _flagged(values["counts"]))
+        grid.add_row("reference", _reference(values["reference"]))
+    goes_with = _goes_with(values["correlations"])
+    if goes_with:
+        grid.add_row("goes with", goes_with)
+    if values["timing"]:
+        grid.add_row("time", _time(values))
+    return grid
+
+
+def _model(model: Mapping[str, Any]) -> str:
+    bundled = " (the bundled demo model)" if model["is_demo"] else ""
+    return f"{one_line(str(model['id']))}{bundled}, {model['dtype']} on {one_line(str(model['device']))}"
+
+
+def _vectors(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{one_line(vector['trait'])} (layer {vector['layer']})" for vector in values["vectors"])
+
+
+def _baseline(baseline: Mapping[str, Any]) -> str:
+    words = {
+        "generate": "the model's own answer to each prompt",
+        "file": "ready answers from a file",
+        "prompt": "the last prompt token (cheap)",
+        "none": "none: raw projections, which say less than differences",
+    }.get(baseline["kind"], str(baseline["kind"]))
+    agreement = baseline["agreement"] or {}
+    known = [f"{one_line(trait)} {format_number(r, 2)}" for trait, r in agreement.items() if r is not None]
+    return f"{words}; the cheap baseline agrees r = {', '.join(known)}" if known else words
+
+
+def _records(counts: Mapping[str, Any]) -> str:
+    words = f"{counts['n_samples']:,}: {counts['n_ok']:,} scored, {counts['n_skipped']:,} skipped"
+    if counts["skipped_reasons"]:
+        words += f" ({list_counts(counts['skipped_reasons'])})"
+    words += f"; {count_noun(counts['n_turns'], 'turn')}"
+    other = {name: n for name, n in counts["turn_statuses"].items() if name != "ok"}
+    return f"{words} ({list_counts(other)})" if other else words
+
+
+def _flagged(counts: Mapping[str, Any]) -> str:
+    words = f"{counts['n_flagged']:,} of {counts['n_ok']:,} scored ({format_share(counts['flagged_share'])})"
+    if counts["expected_false_flags"] is not None:
+        words += f"; about {counts['expected_false_flags']:,.1f} expected of clean data"
+    return words
+
+
+def _reference(reference: Mapping[str, Any] | None) -> str:
+    if reference is None:
+        return "none, so nothing is flagged; scan a clean dataset and pass that run with --reference"
+    return f"{one_line(str(reference['source']))} ({count_noun(reference['n'], 'clean record')})"
+
+
+def _goes_with(correlations: Mapping[str, Mapping[str, float | None]]) -> str:
+    notable = [
+        f"{one_line(trait)} with {column} (r = {r:+.2f})"
+        for trait, columns in correlations.items()
+        for column, r in columns.items()
+        if r is not None and abs(r) >= NOTABLE_CORRELATION
+    ]
+    return "; ".join(notable)
+
+
+def _time(values: Mapping[str, Any]) -> str:
+    timing = values["timing"]
+    stages = ", ".join(f"{one_line(stage)} {format_seconds(seconds)}" for stage, seconds in timing.items())
+    words = f"{format_seconds(sum(timing.values()))} ({stages})"
+    if "n_scored" in values:
+        words += f"; now {values['n_scored']:,} scored, {values['n_reused']:,} reused"
+    return words
+
+
+def _notices(values: Mapping[str, Any]) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(style="yellow", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for notice in values["notices"]:
+        grid.add_row("!", one_line(str(notice)))
+    return grid
+
+
+def _next_steps(values: Mapping[str, Any]) -> Iterator[Text]:
+    run = str(values["run"])
+    yield Text.assemble(("run  ", "dim"), one_line(run))
+    if values["state"] != "finished" or not values["vectors"]:
+        return
+    trait = max(values["verdicts"], key=lambda row: row["n_flagged"])["trait"] if values["verdicts"] else ""
+    yield Text.assemble(("next ", "dim"), command_line("persona-audit", "show", run, "--top", trait))
+    yield Text(f"     {command_line('persona-audit', 'query', run, '--name', 'flagged')}")
+    yield Text(f"     {command_line('persona-audit', 'export', run, '--output', _clean_name(values['inputs']))}")
+
+
+def _clean_name(inputs: Sequence[Mapping[str, Any]]) -> str:
+    """Return a name for an export that keeps its input's suffix, or of a directory for several inputs."""
+    if len(inputs) > 1:
+        return "clean"
+    name = re.sub(r"\.(gz|zst)$", "", str(inputs[0]["path"]), flags=re.IGNORECASE)
+    return f"clean{os.path.splitext(name)[1] or '.jsonl'}"
+
+
+def _grid() -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    return grid
+
+
+def _indented(block: RenderableType) -> Padding:
+    return Padding(block, (0, 0, 0, 2))

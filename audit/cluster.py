@@ -1,0 +1,181 @@
+"""Groups of samples that push the model the same way: k-means over difference vectors, risk and words per group.
+
+Knows difference vectors, flags and texts as arrays; the caller reads them from the run and the dataset.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import lgamma
+
+import faiss
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from audit.schema import CLUSTERS, cluster_summary_schema
+from audit.score import benjamini_hochberg
+
+MIN_SAMPLES = 20
+"""Fewer samples than this are no material for clusters."""
+
+MAX_CLUSTERS = 64
+TRAIN_PER_CLUSTER = 256
+"""k-means learns its centres from a seeded part of this many samples per cluster."""
+
+EXAMPLES_PER_CLUSTER = 5
+TEXTS_PER_CLUSTER = 100
+KEYWORDS_PER_CLUSTER = 8
+
+_WORD = re.compile(r"[^\W\d_]{3,24}")
+
+
+@dataclass(frozen=True, slots=True)
+class Clustering:
+    """Clusters of n samples, numbered by falling size.
+
+    `distance_n` is the distance to the own centre, `xy_n2` the first two principal coordinates.
+    """
+
+    sample_ids: NDArray[np.int64]
+    cluster_n: NDArray[np.int32]
+    distance_n: NDArray[np.float32]
+    xy_n2: NDArray[np.float32]
+    n_clusters: int
+
+
+def cluster_differences(sample_ids: NDArray[np.int64], difference_nr: NDArray[np.float32], *, seed: int) -> Clustering:
+    """Cluster samples by their difference vectors [n, r]; k grows with the square root of n, up to 64."""
+    n = len(sample_ids)
+    k = int(np.clip(round(np.sqrt(n) / 2), 2, MAX_CLUSTERS))
+    vectors = np.ascontiguousarray(difference_nr, dtype=np.float32)
+    generator = np.random.default_rng(seed)
+    training = vectors[np.sort(generator.choice(n, min(n, k * TRAIN_PER_CLUSTER), replace=False))]
+    kmeans = faiss.Kmeans(
+        vectors.shape[1], k, niter=25, nredo=3, seed=seed, min_points_per_centroid=1, max_points_per_centroid=1 << 30
+    )
+    kmeans.train(training)
+    squared, nearest = kmeans.index.search(vectors, 1)
+    sizes = np.bincount(nearest[:, 0], minlength=k)
+    by_size = np.argsort(-sizes, kind="stable")
+    number_of = np.empty(k, dtype=np.int32)
+    number_of[by_size] = np.arange(k, dtype=np.int32)
+    return Clustering(
+        sample_ids=sample_ids,
+        cluster_n=number_of[nearest[:, 0]],
+        distance_n=np.sqrt(np.maximum(squared[:, 0], 0.0)),
+        xy_n2=_principal_coordinates(vectors, training),
+        n_clusters=int((sizes > 0).sum()),
+    )
+
+
+def clusters_table(clustering: Clustering) -> pa.Table:
+    """Return the rows of `clusters`."""
+    columns = {
+        "sample_id": clustering.sample_ids,
+        "cluster_id": clustering.cluster_n,
+        "x": clustering.xy_n2[:, 0],
+        "y": clustering.xy_n2[:, 1],
+    }
+    return pa.table(columns).cast(CLUSTERS)
+
+
+def choose_text_ids(clustering: Clustering, *, seed: int) -> dict[int, int]:
+    """Return sample id → cluster for the seeded samples whose texts the keywords are taken from."""
+    generator = np.random.default_rng(seed)
+    chosen: dict[int, int] = {}
+    for cluster in range(clustering.n_clusters):
+        members = clustering.sample_ids[clustering.cluster_n == cluster]
+        picked = generator.choice(members, min(members.size, TEXTS_PER_CLUSTER), replace=False)
+        chosen.update((int(sample_id), cluster) for sample_id in picked)
+    return chosen
+
+
+def find_keywords(texts: Iterable[tuple[int, str]], n_clusters: int) -> list[list[str]]:
+    """Return the words typical of each cluster from (cluster, text) pairs.
+
+    Ranked by p(word | cluster) · log(p(word | cluster) / p(word)), the word's part in the Kullback-Leibler divergence
+    of the cluster's words from all words: frequent there, and not everywhere.
+    """
+    counts = [Counter[str]() for _ in range(n_clusters)]
+    for cluster, text in texts:
+        counts[cluster].update(word.lower() for word in _WORD.findall(text))
+    total: Counter[str] = sum(counts, Counter())
+    n_total = sum(total.values())
+    keywords = []
+    for own in counts:
+        n_own = sum(own.values())
+        weight = {
+            word: count / n_own * float(np.log(count / n_own * n_total / total[word]))
+            for word, count in own.items()
+            if count > 1
+        }
+        typical = [word for word in weight if weight[word] > 0]
+        keywords.append(sorted(typical, key=lambda word: (-weight[word], word))[:KEYWORDS_PER_CLUSTER])
+    return keywords
+
+
+def summarise_clusters(
+    clustering: Clustering,
+    *,
+    flagged_n: NDArray[np.bool_],
+    scores: Mapping[str, NDArray[np.float64]],
+    keywords: Sequence[Sequence[str]],
+) -> pa.Table:
+    """Return the rows of `cluster_summary`; `flagged_n` and `scores` follow the order of the clustering's samples."""
+    n, n_flagged = len(clustering.sample_ids), int(flagged_n.sum())
+    rows: list[dict[str, object]] = []
+    p_values = []
+    for cluster in range(clustering.n_clusters):
+        members = np.flatnonzero(clustering.cluster_n == cluster)
+        hits = int(flagged_n[members].sum())
+        share = hits / members.size
+        nearest = members[np.argsort(clustering.distance_n[members], kind="stable")[:EXAMPLES_PER_CLUSTER]]
+        p_values.append(hypergeometric_tail(hits, n, n_flagged, members.size))
+        rows.append(
+            {
+                "cluster_id": cluster,
+                "size": members.size,
+                "n_flagged": hits,
+                "flagged_share": share,
+                "enrichment": share * n / n_flagged if n_flagged else None,
+                "keywords": list(keywords[cluster]),
+                "example_ids": clustering.sample_ids[nearest].tolist(),
+                **{trait: _mean(values[members]) for trait, values in scores.items()},
+            }
+        )
+    for row, q in zip(rows, benjamini_hochberg(np.asarray(p_values)).tolist(), strict=True):
+        row["q_value"] = q
+    return pa.Table.from_pylist(rows, schema=cluster_summary_schema(tuple(scores)))
+
+
+def hypergeometric_tail(hits: int, n: int, n_marked: int, n_drawn: int) -> float:
+    """Return P(at least `hits` marked among `n_drawn` of n samples, `n_marked` of them marked)."""
+    if hits <= 0:
+        return 1.0
+
+    def log_choose(a: int, b: int) -> float:
+        return lgamma(a + 1) - lgamma(b + 1) - lgamma(a - b + 1)
+
+    lowest = max(hits, n_drawn - (n - n_marked))
+    counts = range(lowest, min(n_marked, n_drawn) + 1)
+    whole = log_choose(n, n_drawn)
+    logs = [log_choose(n_marked, i) + log_choose(n - n_marked, n_drawn - i) - whole for i in counts]
+    return float(min(1.0, np.exp(logs).sum())) if logs else 0.0
+
+
+def _principal_coordinates(vectors_nr: NDArray[np.float32], training: NDArray[np.float32]) -> NDArray[np.float32]:
+    centre = training.mean(axis=0)
+    _, _, axes = np.linalg.svd(training - centre, full_matrices=False)
+    axes = axes[:2]
+    # The sign of a principal axis is arbitrary; fixed here so that a map does not flip between runs.
+    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
+    return np.asarray((vectors_nr - centre) @ (axes * signs[:, None]).T, dtype=np.float32)
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else None

@@ -1,0 +1,127 @@
+"""The state of an installation, as JSON values: versions, devices, caches, bundled files, what is missing.
+
+Never holds a secret: of a token it says only whether there is one. A broken package is a finding, not a crash.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from audit import __version__
+from audit.assets import demo_model_dir, demo_reference_path, demo_vectors_dir
+
+NEEDED = (
+    "torch",
+    "transformers",
+    "safetensors",
+    "numpy",
+    "pyarrow",
+    "polars",
+    "duckdb",
+    "faiss-cpu",
+    "filelock",
+    "click",
+    "rich",
+    "jinja2",
+    "datasets",
+)
+OPTIONAL = {
+    "peft": ("--adapter", "pip install 'persona-audit[train]'"),
+    "accelerate": ("--device-map", "pip install 'persona-audit[train]'"),
+}
+LEAST_FREE_BYTES = 1 << 30
+
+
+def examine() -> dict[str, Any]:
+    """Look around and return what was found; `problems` is empty when a scan can run."""
+    problems: list[dict[str, str]] = []
+    packages = {name: _version(name) for name in NEEDED}
+    for name, found in packages.items():
+        if found is None:
+            problems.append({"finding": f"{name} is not installed", "cure": f"pip install {name}"})
+    torch = _examine_torch(problems)
+    bundled = {
+        "demo_model": demo_model_dir(),
+        "demo_vectors": demo_vectors_dir(),
+        "demo_reference": demo_reference_path(),
+    }
+    for name, path in bundled.items():
+        if not path.exists():
+            problems.append(
+                {"finding": f"{name} is missing: {path}", "cure": "pip install --force-reinstall persona-audit"}
+            )
+    return {
+        "persona_audit": __version__,
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "platform": platform.platform(),
+        "packages": packages,
+        "optional_packages": {name: _version(name) for name in OPTIONAL},
+        "torch": torch,
+        "hub": _examine_hub(),
+        "disk": _examine_disk(problems),
+        **{name: str(path) for name, path in bundled.items()},
+        "problems": problems,
+        "missing_optional": [
+            {"package": name, "needed_for": needed_for, "command": command}
+            for name, (needed_for, command) in OPTIONAL.items()
+            if _version(name) is None
+        ],
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _examine_torch(problems: list[dict[str, str]]) -> dict[str, Any]:
+    # By name: this module must tell of a torch that cannot be imported, and must not need one.
+    try:
+        torch = importlib.import_module("torch")
+    except (ImportError, OSError) as error:
+        problems.append(
+            {"finding": f"torch cannot be imported: {error}", "cure": "pip install --force-reinstall torch"}
+        )
+        return {"devices": [], "threads": None, "cuda": None}
+    devices = [{"device": "cpu", "name": platform.processor() or platform.machine(), "cores": os.cpu_count()}]
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        gib = round(properties.total_memory / 2**30, 1)
+        devices.append({"device": f"cuda:{index}", "name": properties.name, "memory_gib": gib})
+    if torch.backends.mps.is_available():
+        devices.append({"device": "mps", "name": "Apple GPU"})
+    return {"devices": devices, "threads": torch.get_num_threads(), "cuda": torch.version.cuda}
+
+
+def _examine_hub() -> dict[str, Any]:
+    home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
+    token_file = Path(os.environ.get("HF_TOKEN_PATH") or home / "token").expanduser()
+    return {
+        "cache": str(cache),
+        "cache_exists": cache.is_dir(),
+        "offline": any(_is_on(os.environ.get(name)) for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")),
+        "token_set": bool(os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN"))
+        or token_file.is_file(),
+    }
+
+
+def _examine_disk(problems: list[dict[str, str]]) -> dict[str, Any]:
+    place = os.getcwd()
+    free = shutil.disk_usage(place).free
+    if free < LEAST_FREE_BYTES:
+        problems.append({"finding": f"{free / 2**30:.1f} GiB free in {place}", "cure": "make room, or scan elsewhere"})
+    return {"directory": place, "free_gib": round(free / 2**30, 1), "is_writable": os.access(place, os.W_OK)}
+
+
+def _is_on(value: str | None) -> bool:
+    return (value or "").strip().lower() in ("1", "true", "yes", "on")

@@ -1,0 +1,107 @@
+"""Which records an export keeps: one condition over `sample_scores`, and the records that could not be scored.
+
+One byte a record; nothing else of the run is held in memory. Knows nothing of files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+
+from audit.errors import QueryError
+from audit.query import check_condition, list_traits, read_batches, run_query
+from audit.query.relations import quote_name
+
+_UNSCORED, _FAILED, _HOLDS = 0, 1, 2
+NOT_SCANNED = "not_scanned"
+NO_SCORE = "no_score"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """What the condition said of every record.
+
+    Attributes:
+        states: per record: could not be scored, condition fails, condition holds.
+        n_unscored: records that could not be scored, by the code of the reason.
+        is_by_flags: whether the flags decided, rather than a condition of the user's.
+    """
+
+    condition: str
+    states: bytearray
+    n_unscored: dict[str, int]
+    flagged_by_trait: dict[str, int]
+    is_by_flags: bool
+
+    @property
+    def n_failed(self) -> int:
+        """Scored records for which the condition does not hold."""
+        return self.states.count(_FAILED)
+
+    def kept(self, *, keep_unscored: bool) -> bytearray:
+        """Return 1 for every record that is kept, 0 for the others."""
+        return bytearray(self.states.translate(bytes([int(keep_unscored), 0, 1]).ljust(256, b"\0")))
+
+
+def choose_records(connection: duckdb.DuckDBPyConnection, where: str | None, *, n_records: int) -> Choice:
+    """Ask the run which records to keep.
+
+    A record is scored when it has a score for at least one trait; one without any is never kept by the condition.
+
+    Raises:
+        QueryError: `where` is not one condition that is true or false.
+    """
+    condition = "flagged IS NOT TRUE" if where is None else where
+    if where is not None:
+        _check_boolean(connection, where)
+    is_scored = _is_scored(connection)
+    relation = run_query(
+        connection,
+        f"SELECT sample_id, {is_scored} AS is_scored, coalesce(({condition}\n), false) AS holds FROM sample_scores",
+    )
+    states = np.full(n_records, _UNSCORED, dtype=np.uint8)
+    for batch in read_batches(relation, batch_rows=100_000):
+        ids = batch["sample_id"].to_numpy()
+        holds = batch["holds"].to_numpy(zero_copy_only=False)
+        scored = batch["is_scored"].to_numpy(zero_copy_only=False)
+        states[ids] = np.where(scored, np.where(holds, _HOLDS, _FAILED), _UNSCORED)
+    return Choice(
+        condition=condition,
+        states=bytearray(states.tobytes()),
+        n_unscored=_count_unscored(connection, is_scored, n_records),
+        flagged_by_trait=dict(
+            connection.execute(
+                "SELECT trait, count(*) FROM flags WHERE flagged GROUP BY trait ORDER BY trait"
+            ).fetchall()
+        ),
+        is_by_flags=where is None,
+    )
+
+
+def _check_boolean(connection: duckdb.DuckDBPyConnection, where: str) -> None:
+    check_condition(where)
+    relation = run_query(connection, f"SELECT ({where}\n) AS holds FROM sample_scores")
+    kind = str(relation.types[0])
+    if kind not in ("BOOLEAN", "NULL", '"NULL"'):
+        raise QueryError("--where", f"gives {kind}, not true or false", "for example: --where 'evil < 0.3'")
+
+
+def _is_scored(connection: duckdb.DuckDBPyConnection) -> str:
+    return " OR ".join(f"{quote_name(trait)} IS NOT NULL" for trait in list_traits(connection)) or "false"
+
+
+def _count_unscored(connection: duckdb.DuckDBPyConnection, is_scored: str, n_records: int) -> dict[str, int]:
+    rows = connection.execute(
+        f"""SELECT CASE WHEN record.status = 'ok' THEN {NO_SCORE!r}
+                ELSE coalesce(split_part(record.reason, ':', 1), 'unknown') END AS code, count(*)
+            FROM (SELECT sample_id FROM sample_scores WHERE NOT ({is_scored})) AS unscored
+            JOIN samples AS record USING (sample_id)
+            GROUP BY code ORDER BY count(*) DESC, code"""
+    ).fetchall()
+    counts = {str(code): int(count) for code, count in rows}
+    (n_seen,) = connection.execute("SELECT count(*) FROM samples").fetchone() or (0,)
+    if n_seen < n_records:
+        counts[NOT_SCANNED] = n_records - n_seen
+    return counts

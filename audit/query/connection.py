@@ -1,0 +1,63 @@
+"""A run opened in DuckDB: its relations as views, and a connection that reads nothing but the run directory."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import duckdb
+
+from audit.errors import RunError
+from audit.query.relations import SAMPLE_SCORES_COLUMNS, build_views, escape_pattern, quote_text
+from audit.store import RunStore
+
+
+def open_connection(run_path: Path | str) -> duckdb.DuckDBPyConnection:
+    """Open a run, finished or not, with the relations of `RELATIONS` as views.
+
+    The connection is in memory, reads files below the run directory only, loads no extension, sees no Python
+    variable, and its settings are locked.
+
+    Raises:
+        RunError: there is no run, or its files are damaged.
+    """
+    path = Path(os.path.abspath(run_path))
+    store = RunStore(path)
+    manifest = store.read_manifest()
+    connection = duckdb.connect(
+        ":memory:", config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+    )
+    try:
+        for statement in build_views(store, manifest):
+            connection.execute(statement)
+    except duckdb.Error as error:
+        connection.close()
+        raise RunError(
+            str(run_path), f"its files cannot be read: {first_line(error)}", "scan again with --fresh"
+        ) from error
+    _harden(connection, path)
+    return connection
+
+
+def list_traits(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return the traits of an opened run, in the order of its vectors."""
+    columns = connection.table("sample_scores").columns[len(SAMPLE_SCORES_COLUMNS) :]
+    return [str(name) for name in columns[: len(columns) // 2]]
+
+
+def first_line(error: Exception) -> str:
+    """Return the finding of a DuckDB error without the picture of the statement below it."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _harden(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    # Both spellings: views name files with their wildcards escaped, and the check compares text.
+    allowed = ", ".join(quote_text(text) for text in sorted({str(path), escape_pattern(path)}))
+    spill = os.path.join(tempfile.gettempdir(), f"persona-audit-{os.getpid()}")
+    connection.execute(f"SET temp_directory = {quote_text(spill)}")
+    connection.execute(f"SET allowed_directories = [{allowed}]")
+    connection.execute("SET python_enable_replacements = false")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")

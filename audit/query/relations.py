@@ -1,0 +1,156 @@
+"""The relations of a run as SQL text: one view per table of the run directory, and the wide `sample_scores`.
+
+Builds text only; opens nothing. Every path and name that comes from outside goes through `quote_text` or `quote_name`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from audit.schema import CLUSTERS, FLAGS, SAMPLES, SCORED_SIDES, SCORES, TURNS, VERDICTS, cluster_summary_schema
+from audit.store import RunStore
+
+RELATIONS = {
+    "samples": "one row per record of the input",
+    "turns": "one row per assistant turn, scored or not",
+    "scores": "one row per turn and trait",
+    "turn_scores": "one row per turn and trait that counts for the record, with the score that counts in this run",
+    "sample_scores": "one row per record, one column per trait",
+    "flags": "one row per record and trait",
+    "clusters": "one row per clustered record",
+    "cluster_summary": "one row per cluster",
+    "verdicts": "one row per trait",
+}
+
+SAMPLE_SCORES_COLUMNS = (
+    "record.sample_id",
+    "record.source",
+    "record.line",
+    "record.status",
+    "length.n_response_tokens",
+    "score_kind",
+    "flag.flagged",
+    "flag.flagged_traits",
+    "cluster.cluster_id",
+)
+"""The fixed columns of `sample_scores`; after them come one column per trait and one `<trait>_mean` per trait."""
+
+SCORE_KINDS = {
+    "generate": "difference",
+    "file": "difference",
+    "prompt": "prompt_difference",
+    "none": "projection",
+}
+
+_SQL_TYPES = {
+    pa.int64(): "BIGINT",
+    pa.int32(): "INTEGER",
+    pa.float32(): "FLOAT",
+    pa.float64(): "DOUBLE",
+    pa.bool_(): "BOOLEAN",
+    pa.string(): "VARCHAR",
+    pa.list_(pa.string()): "VARCHAR[]",
+    pa.list_(pa.int64()): "BIGINT[]",
+}
+
+
+def quote_text(text: str) -> str:
+    """Write `text` as an SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def quote_name(name: str) -> str:
+    """Write `name` as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_pattern(path: Path) -> str:
+    """Write `path` as a string literal in which DuckDB finds no wildcard."""
+    return quote_text(escape_pattern(path))
+
+
+def escape_pattern(path: Path) -> str:
+    """Return `path` with its wildcard characters made literal for DuckDB's file functions."""
+    return re.sub(r"([\[\]*?])", r"[\1]", str(path))
+
+
+def build_views(store: RunStore, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the statements that make the relations of a run, in an order in which each can be made.
+
+    A table that an unfinished run does not have yet becomes an empty relation with the right columns.
+    """
+    traits = tuple(str(vector["trait"]) for vector in manifest.get("vectors", []))
+    kind = score_kind(manifest)
+    parts = store.parts()
+    for table, schema in (("samples", SAMPLES), ("turns", TURNS), ("scores", SCORES)):
+        yield _view(table, _read_files([store.table_path(table, part) for part in parts], schema))
+    for table, schema in (
+        ("flags", FLAGS),
+        ("clusters", CLUSTERS),
+        ("cluster_summary", cluster_summary_schema(traits)),
+        ("verdicts", VERDICTS),
+    ):
+        path = store.path / f"{table}.parquet"
+        yield _view(table, _read_files([path] if path.is_file() else [], schema))
+    yield _view("turn_scores", _turn_scores(kind))
+    yield _view("sample_scores", _sample_scores(traits, kind))
+
+
+def score_kind(manifest: Mapping[str, Any]) -> str:
+    """Return what the scores of the run are: `difference`, `prompt_difference` or `projection`."""
+    baseline = manifest.get("baseline") or {}
+    return SCORE_KINDS.get(str(baseline.get("kind")), "difference")
+
+
+def _view(name: str, select: str) -> str:
+    return f"CREATE VIEW {quote_name(name)} AS {select}"
+
+
+def _read_files(paths: Sequence[Path], schema: pa.Schema) -> str:
+    if paths:
+        return f"SELECT * FROM read_parquet([{', '.join(quote_pattern(path) for path in paths)}])"
+    columns = (f"NULL::{_SQL_TYPES[field.type]} AS {quote_name(field.name)}" for field in schema)
+    return f"SELECT {', '.join(columns)} WHERE false"
+
+
+def _turn_scores(kind: str) -> str:
+    score = "projection" if kind == "projection" else "projection_difference"
+    sides = ", ".join(quote_text(side) for side in SCORED_SIDES)
+    return (
+        f"SELECT sample_id, side, turn, part, trait, {score} AS score FROM scores "
+        f"WHERE part = 'answer' AND side IN ({sides})"
+    )
+
+
+def _sample_scores(traits: Sequence[str], kind: str) -> str:
+    names = [*traits, *(f"{trait}_mean" for trait in traits)]
+    largest = [f"max(score) FILTER (trait = {quote_text(t)}) AS {quote_name(t)}" for t in traits]
+    means = [f"avg(score) FILTER (trait = {quote_text(t)})::FLOAT AS {quote_name(f'{t}_mean')}" for t in traits]
+    sides = ", ".join(quote_text(side) for side in SCORED_SIDES)
+    kind_column = f"CASE WHEN record.status = 'ok' THEN {quote_text(kind)} END AS score_kind"
+    columns = ", ".join(
+        [
+            *(kind_column if name == "score_kind" else name for name in SAMPLE_SCORES_COLUMNS),
+            *(f"score.{quote_name(name)}" for name in names),
+        ]
+    )
+    return f"""SELECT {columns}
+        FROM samples AS record
+        LEFT JOIN (
+            SELECT sample_id, sum(n_response_tokens)::INTEGER AS n_response_tokens FROM turns
+            WHERE part = 'answer' AND side IN ({sides}) GROUP BY sample_id
+        ) AS length ON length.sample_id = record.sample_id
+        LEFT JOIN (
+            SELECT {", ".join(["sample_id", *largest, *means])} FROM turn_scores GROUP BY sample_id
+        ) AS score ON score.sample_id = record.sample_id
+        LEFT JOIN (
+            SELECT sample_id, bool_or(flagged) AS flagged,
+                coalesce(list(trait ORDER BY trait) FILTER (flagged), []) AS flagged_traits
+            FROM flags GROUP BY sample_id
+        ) AS flag ON flag.sample_id = record.sample_id
+        LEFT JOIN clusters AS cluster ON cluster.sample_id = record.sample_id"""

@@ -1,0 +1,131 @@
+"""Projections, differences and their statistics: pure functions on arrays, no files, no models.
+
+Axes: n sample, d hidden, k trait. All sums run in float64; what is stored is float32.
+Source of the definitions: arXiv 2507.21509, sections 3 and 6.1 and appendix K.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.schema import DIFFERENCE_DIMENSIONS
+
+Floats = NDArray[np.float32] | NDArray[np.float64]
+
+FLAG_PERCENTILE = 95.0
+"""Threshold of appendix K: the 95th percentile of a clean reference."""
+
+SMALL_EFFECT_D = 0.2
+"""Cohen's own name for a d of .2 is small; below it single samples cannot be told apart."""
+
+
+def reduction_matrix(d_hidden: int, seed: int) -> NDArray[np.float32]:
+    """Return the seeded [d, 64] matrix that difference vectors are stored through.
+
+    A Gaussian random projection keeps distances (Johnson-Lindenstrauss); for narrower models an orthonormal one into
+    the first d dimensions keeps them exactly.
+    """
+    generator = np.random.default_rng([seed, d_hidden])
+    gaussian = generator.standard_normal((d_hidden, DIFFERENCE_DIMENSIONS))
+    if d_hidden <= DIFFERENCE_DIMENSIONS:
+        basis, _ = np.linalg.qr(generator.standard_normal((DIFFERENCE_DIMENSIONS, d_hidden)))
+        return np.ascontiguousarray(basis.T, dtype=np.float32)
+    return np.asarray(gaussian / np.sqrt(DIFFERENCE_DIMENSIONS), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean and its 95 % interval, normal approximation with the sample's own standard error."""
+
+    mean: float
+    low: float
+    high: float
+    sd: float
+    n: int
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the mean."""
+        return self.sd / float(np.sqrt(self.n)) if self.n else float("nan")
+
+
+def mean_interval(values_n: Floats) -> Interval | None:
+    """Return mean and 95 % interval of finite values; None for fewer than two."""
+    values = np.asarray(values_n, dtype=np.float64)
+    if values.size < 2:
+        return None
+    mean, sd = float(values.mean()), float(values.std(ddof=1))
+    half = 1.959964 * sd / float(np.sqrt(values.size))
+    return Interval(mean, mean - half, mean + half, sd, int(values.size))
+
+
+def shift_interval(sample: Interval, reference: Interval) -> Interval:
+    """Return the difference of two means (sample minus reference) with Welch's 95 % interval."""
+    shift = sample.mean - reference.mean
+    half = 1.959964 * float(np.hypot(sample.standard_error, reference.standard_error))
+    return Interval(shift, shift - half, shift + half, pooled_sd(sample, reference), sample.n)
+
+
+def pooled_sd(one: Interval, other: Interval) -> float:
+    """Return the pooled standard deviation of two samples."""
+    weight = (one.n - 1) * one.sd**2 + (other.n - 1) * other.sd**2
+    return float(np.sqrt(weight / (one.n + other.n - 2)))
+
+
+def cohens_d(sample: Interval, reference: Interval) -> float | None:
+    """Return the shift in pooled standard deviations; None where nothing varies."""
+    sd = pooled_sd(sample, reference)
+    return (sample.mean - reference.mean) / sd if sd > 0 else None
+
+
+def exceedance_p(values_n: Floats, reference_sorted: Floats) -> NDArray[np.float64]:
+    """Return P(clean ≥ value) for each value, by rank in a sorted clean reference of size m.
+
+    (1 + #{clean ≥ value}) / (m + 1): exact for exchangeable data and never zero.
+    """
+    reference = np.asarray(reference_sorted, dtype=np.float64)
+    at_least = reference.size - np.searchsorted(reference, np.asarray(values_n, dtype=np.float64), side="left")
+    return np.asarray((1.0 + at_least) / (reference.size + 1.0), dtype=np.float64)
+
+
+def percentile_of(values_n: Floats, reference_sorted: Floats) -> NDArray[np.float64]:
+    """Return the share of the reference at or below each value, in percent."""
+    reference = np.asarray(reference_sorted, dtype=np.float64)
+    below = np.searchsorted(reference, np.asarray(values_n, dtype=np.float64), side="right")
+    return np.asarray(100.0 * below / reference.size, dtype=np.float64)
+
+
+def benjamini_hochberg(p_n: Floats) -> NDArray[np.float64]:
+    """Return q-values (Benjamini and Hochberg 1995): the smallest false discovery rate at which each is kept."""
+    p = np.asarray(p_n, dtype=np.float64)
+    if p.size == 0:
+        return p.copy()
+    order = np.argsort(p)
+    scaled = p[order] * p.size / np.arange(1, p.size + 1)
+    q = np.empty_like(p)
+    q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    return q
+
+
+def rank_auc(scores_n: Floats, labels_n: NDArray[np.bool_]) -> float:
+    """Return the area under the ROC curve: P(a positive scores above a negative), ties counted half."""
+    scores, labels = np.asarray(scores_n, dtype=np.float64), np.asarray(labels_n, dtype=bool)
+    n_positive, n_negative = int(labels.sum()), int((~labels).sum())
+    if n_positive == 0 or n_negative == 0:
+        return float("nan")
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[inverse]
+    return float((ranks[labels].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
+
+
+def correlation(a_n: Floats, b_n: Floats) -> float | None:
+    """Return Pearson's r over pairs that are both finite; None for fewer than three or where one is constant."""
+    a, b = np.asarray(a_n, dtype=np.float64), np.asarray(b_n, dtype=np.float64)
+    finite = np.isfinite(a) & np.isfinite(b)
+    a, b = a[finite], b[finite]
+    if a.size < 3 or a.std() == 0 or b.std() == 0:
+        return None
+    return float(np.clip(np.corrcoef(a, b)[0, 1], -1.0, 1.0))

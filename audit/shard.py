@@ -1,0 +1,341 @@
+"""The job for one block of records: samples → baselines → activations → scores → tables.
+
+A block is a fixed range of records, so which rows share a forward pass never depends on where a run was interrupted
+or how fast the machine is. Knows nothing of run directories; the caller joins blocks into parts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from audit.baseline import BaselineFile
+from audit.model.chat import RenderedTurn, TokenizedTurn, UnscoredTurn, render_turn, tokenize_turns
+from audit.model.generate import answer_prompts
+from audit.model.hidden import project_turns
+from audit.model.load import LoadedModel
+from audit.model.loss import measure_nll
+from audit.samples import Message, Sample, SkippedSample, Turn
+from audit.schema import DIFFERENCES, SAMPLES, SCORED_STATUSES, SCORES, TURNS
+from audit.surface import describe_surface, is_refusal
+
+BLOCK_ROWS = 64
+"""Records per block: enough to fill batches, few enough that a part closes in time on slow models."""
+
+TurnKey = tuple[int, str, int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringJob:
+    """What every block of a run is scored with.
+
+    Attributes:
+        units: trait → (layer, unit vector [d] float32).
+        baseline: `generate`, `prompt`, `none`, or the ready responses of a file.
+        reduction: [d, r] matrix that difference vectors are stored through.
+        keep_columns: fields of the records that become text columns of `samples`.
+        is_nll_for_all: measure the loss of every turn; otherwise only `probed_nll` is written.
+        probed_nll: what the probe measured, nats per token.
+    """
+
+    model: LoadedModel
+    units: dict[str, tuple[int, NDArray[np.float32]]]
+    baseline: str | BaselineFile
+    max_new_tokens: int
+    max_tokens: int
+    batch_tokens: int
+    seed: int
+    reduction: NDArray[np.float32]
+    is_nll_for_all: bool
+    keep_columns: tuple[str, ...] = ()
+    probed_nll: dict[TurnKey, float] = field(default_factory=dict)
+
+    @property
+    def difference_layer(self) -> int:
+        """The layer of the stored difference vectors: the highest that any trait is scored at."""
+        return max(layer for layer, _ in self.units.values())
+
+    @property
+    def baseline_kind(self) -> str | None:
+        """What `turns.baseline_kind` says of a turn that has a baseline."""
+        if isinstance(self.baseline, BaselineFile):
+            return "file"
+        return {"generate": "generated", "prompt": "prompt", "none": None}[self.baseline]
+
+
+@dataclass(slots=True)
+class TurnState:
+    """A turn on its way through a block: filled in step by step, written once."""
+
+    sample_id: int
+    turn: Turn
+    status: str = "ok"
+    reason: str | None = None
+    rendered: RenderedTurn | None = None
+    tokens: TokenizedTurn | None = None
+    baseline_text: str | None = None
+    baseline_tokens: TokenizedTurn | None = None
+    response_nll: float | None = None
+    projection_k: NDArray[np.float32] | None = None
+    prompt_projection_k: NDArray[np.float32] | None = None
+    baseline_projection_k: NDArray[np.float32] | None = None
+    difference_r: NDArray[np.float32] | None = None
+
+    @property
+    def key(self) -> TurnKey:
+        """The key of the turn in every table."""
+        return (self.sample_id, self.turn.side, self.turn.turn, self.turn.part)
+
+
+def score_block(records: Sequence[Sample | SkippedSample], job: ScoringJob) -> dict[str, pa.Table]:
+    """Score one block and return its tables: samples, turns, scores, differences."""
+    states = score_turns([record for record in records if isinstance(record, Sample)], job)
+    return {
+        "samples": _samples_table(records, states, job.keep_columns),
+        "turns": _turns_table(states, job),
+        "scores": _scores_table(states, job),
+        "differences": _differences_table(states),
+    }
+
+
+def score_turns(samples: Sequence[Sample], job: ScoringJob) -> list[TurnState]:
+    """Score every turn of the samples; turns that cannot be scored carry a status and a reason."""
+    states = [TurnState(sample.sample_id, turn) for sample in samples for turn in sample.turns]
+    _tokenize(states, job)
+    scored = [state for state in states if state.tokens is not None]
+    _find_baselines(scored, job)
+    _project(scored, job)
+    if job.is_nll_for_all:
+        measure_losses(scored, job)
+    else:
+        for state in scored:
+            state.response_nll = job.probed_nll.get(state.key)
+    return states
+
+
+def measure_turn_losses(samples: Sequence[Sample], job: ScoringJob) -> dict[TurnKey, float]:
+    """Return the loss of every turn that can be tokenized, nats per token; nothing is generated or projected."""
+    states = [TurnState(sample.sample_id, turn) for sample in samples for turn in sample.turns]
+    _tokenize(states, job)
+    scored = [state for state in states if state.tokens is not None]
+    measure_losses(scored, job)
+    return {state.key: state.response_nll for state in scored if state.response_nll is not None}
+
+
+def measure_losses(states: Sequence[TurnState], job: ScoringJob) -> None:
+    """Fill in `response_nll` with one pass of the whole model."""
+    tokens = [state.tokens for state in states if state.tokens is not None]
+    for state, nll in zip(states, measure_nll(job.model, tokens, batch_tokens=job.batch_tokens), strict=True):
+        state.response_nll = _finite(nll)
+
+
+def _tokenize(states: Sequence[TurnState], job: ScoringJob) -> None:
+    for state in states:
+        rendered = render_turn(job.model, state.turn.prompt, state.turn.response)
+        if isinstance(rendered, UnscoredTurn):
+            state.status, state.reason = rendered.status, rendered.reason
+        else:
+            state.rendered = rendered
+    rendered_states = [(state, state.rendered) for state in states if state.rendered is not None]
+    tokenized = tokenize_turns(job.model, [rendered for _, rendered in rendered_states], job.max_tokens)
+    for (state, _), tokens in zip(rendered_states, tokenized, strict=True):
+        if isinstance(tokens, UnscoredTurn):
+            state.status, state.reason = tokens.status, tokens.reason
+        else:
+            state.tokens = tokens
+            if tokens.truncated:
+                state.status = "truncated"
+                state.reason = f"cut to {tokens.stop - tokens.start} response tokens by the limit of {job.max_tokens}"
+
+
+def _find_baselines(states: Sequence[TurnState], job: ScoringJob) -> None:
+    if job.baseline in ("prompt", "none"):
+        return
+    if isinstance(job.baseline, BaselineFile):
+        for state in states:
+            state.baseline_text = job.baseline.find(state.sample_id, state.turn)
+        missing = "no response to this prompt in the baseline file"
+    else:
+        answers = answer_prompts(
+            job.model,
+            [state.rendered.prompt_text for state in states if state.rendered is not None],
+            max_new_tokens=job.max_new_tokens,
+            max_tokens=job.max_tokens,
+            batch_tokens=job.batch_tokens,
+            seed=job.seed,
+        )
+        for state, answer in zip(states, answers, strict=True):
+            state.baseline_text = answer.text
+        missing = "the model's own response is empty"
+    _tokenize_baselines(states, job, missing)
+
+
+def _tokenize_baselines(states: Sequence[TurnState], job: ScoringJob, missing: str) -> None:
+    # Both sides of a preference, and repeated prompts, share one baseline: it is rendered and scored once.
+    rendered: dict[tuple[tuple[Message, ...], str], RenderedTurn | UnscoredTurn] = {}
+    for state in states:
+        if state.baseline_text is not None:
+            key = (state.turn.prompt, state.baseline_text)
+            if key not in rendered:
+                rendered[key] = render_turn(job.model, *key)
+    good = {key: value for key, value in rendered.items() if not isinstance(value, UnscoredTurn)}
+    tokenized = dict(zip(good, tokenize_turns(job.model, list(good.values()), job.max_tokens), strict=True))
+    for state in states:
+        if state.baseline_text is None:
+            state.status, state.reason = "baseline_failed", missing
+            continue
+        key = (state.turn.prompt, state.baseline_text)
+        outcome = tokenized.get(key, rendered[key])
+        if isinstance(outcome, TokenizedTurn):
+            state.baseline_tokens = outcome
+        else:
+            finding = missing if outcome.status == "empty_response" else outcome.reason  # type: ignore[union-attr]
+            state.status, state.reason = "baseline_failed", finding
+
+
+def _project(states: Sequence[TurnState], job: ScoringJob) -> None:
+    baselines: dict[int, TokenizedTurn] = {}
+    for state in states:
+        if state.baseline_tokens is not None:
+            baselines.setdefault(id(state.baseline_tokens), state.baseline_tokens)
+    responses = [state.tokens for state in states if state.tokens is not None]
+    projections = project_turns(
+        job.model,
+        [*responses, *baselines.values()],
+        units=job.units,
+        batch_tokens=job.batch_tokens,
+        keep_mean_layer=job.difference_layer if baselines else None,
+    )
+    row_of = {key: len(responses) + position for position, key in enumerate(baselines)}
+    for row, state in enumerate(states):
+        if not np.isfinite(projections.projection_nk[row]).all():
+            state.status, state.reason = "overflow", f"the hidden states are not finite in {job.model.dtype}"
+            continue
+        state.projection_k = projections.projection_nk[row]
+        state.prompt_projection_k = projections.prompt_projection_nk[row]
+        baseline_k = None
+        if state.baseline_tokens is not None and projections.mean_nd is not None:
+            baseline_row = row_of[id(state.baseline_tokens)]
+            baseline_k = projections.projection_nk[baseline_row]
+            state.difference_r = (projections.mean_nd[row] - projections.mean_nd[baseline_row]) @ job.reduction
+        elif job.baseline == "prompt":
+            baseline_k = state.prompt_projection_k
+        if baseline_k is not None and np.isfinite(baseline_k).all():
+            state.baseline_projection_k = baseline_k
+        elif baseline_k is not None:
+            state.status, state.difference_r = "baseline_failed", None
+            state.reason = "no finite hidden state of the baseline: no token before the response, or an overflow"
+
+
+def _samples_table(
+    records: Sequence[Sample | SkippedSample], states: Sequence[TurnState], keep_columns: Sequence[str]
+) -> pa.Table:
+    states_of: dict[int, list[TurnState]] = {record.sample_id: [] for record in records}
+    for state in states:
+        states_of[state.sample_id].append(state)
+    rows = []
+    for record in records:
+        status, reason = _sample_status(record, states_of[record.sample_id])
+        rows.append(
+            {
+                "sample_id": record.sample_id,
+                "source": record.place.source,
+                "line": record.place.line,
+                "byte_offset": record.place.byte_offset,
+                "byte_length": record.place.byte_length,
+                "format": record.format,
+                "n_turns": len(record.turns) if isinstance(record, Sample) else 0,
+                "status": status,
+                "reason": reason,
+                **{column: _kept_text(record.kept.get(column)) for column in keep_columns},
+            }
+        )
+    schema = SAMPLES
+    for column in keep_columns:
+        schema = schema.append(pa.field(column, pa.string()))
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _sample_status(record: Sample | SkippedSample, states: Sequence[TurnState]) -> tuple[str, str | None]:
+    if isinstance(record, SkippedSample):
+        return "skipped", record.reason
+    if any(state.status in SCORED_STATUSES for state in states):
+        return "ok", None
+    return "skipped", f"{states[0].status}: {states[0].reason}" if states else "no_assistant_turn: nothing to score"
+
+
+def _turns_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
+    rows = []
+    for state in states:
+        surface = describe_surface(state.turn.response) if state.tokens is not None else None
+        has_baseline = state.baseline_tokens is not None or (state.tokens is not None and job.baseline == "prompt")
+        rows.append(
+            {
+                **_key_columns(state),
+                "status": state.status,
+                "reason": state.reason,
+                "n_prompt_tokens": state.tokens.n_prompt_tokens if state.tokens else None,
+                "n_response_tokens": _n_tokens(state.tokens),
+                "n_baseline_tokens": _n_tokens(state.baseline_tokens),
+                "response_nll": state.response_nll,
+                "is_refusal": surface.is_refusal if surface else None,
+                "baseline_is_refusal": is_refusal(state.baseline_text) if state.baseline_text else None,
+                "list_share": surface.list_share if surface else None,
+                "code_share": surface.code_share if surface else None,
+                "baseline_kind": job.baseline_kind if has_baseline else None,
+                "baseline_response": state.baseline_text,
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=TURNS)
+
+
+def _scores_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
+    rows = []
+    for state in states:
+        if state.projection_k is None or state.prompt_projection_k is None:
+            continue
+        for k, (trait, (layer, _)) in enumerate(job.units.items()):
+            projection = state.projection_k[k]
+            baseline = None if state.baseline_projection_k is None else state.baseline_projection_k[k]
+            rows.append(
+                {
+                    **_key_columns(state),
+                    "trait": trait,
+                    "layer": layer,
+                    "projection": _finite(projection),
+                    "baseline_projection": None if baseline is None else _finite(baseline),
+                    "projection_difference": None if baseline is None else _finite(projection - baseline),
+                    "prompt_projection": _finite(state.prompt_projection_k[k]),
+                }
+            )
+    return pa.Table.from_pylist(rows, schema=SCORES)
+
+
+def _differences_table(states: Sequence[TurnState]) -> pa.Table:
+    rows = [
+        {**_key_columns(state), "difference": state.difference_r} for state in states if state.difference_r is not None
+    ]
+    return pa.Table.from_pylist(rows, schema=DIFFERENCES)
+
+
+def _key_columns(state: TurnState) -> dict[str, int | str]:
+    return dict(zip(("sample_id", "side", "turn", "part"), state.key, strict=True))
+
+
+def _n_tokens(tokens: TokenizedTurn | None) -> int | None:
+    return None if tokens is None else tokens.stop - tokens.start
+
+
+def _kept_text(value: str | int | float | bool | None) -> str | None:
+    # One type for the column whatever the records hold: text as it is, other scalars as JSON.
+    return value if value is None or isinstance(value, str) else json.dumps(value)
+
+
+def _finite(value: np.floating | float) -> float | None:
+    # A model that overflows gives no score, never a NaN in its place.
+    return float(value) if np.isfinite(value) else None

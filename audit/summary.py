@@ -1,0 +1,73 @@
+"""What a run amounts to, as JSON values: the summary that is printed, and that limits are checked against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from audit.assets import DEMO_MODEL_ID
+from audit.confound import measure_confounds
+from audit.query import open_connection
+from audit.schema import SCORED_STATUSES
+
+
+def count_rows(path: Path) -> dict[str, Any]:
+    """Count samples and turns of a run by status; skipped samples also by the code of their reason."""
+    with open_connection(path) as connection:
+        n_samples, n_ok = connection.execute(
+            "SELECT count(*), count(*) FILTER (WHERE status = 'ok') FROM samples"
+        ).fetchone() or (0, 0)
+        reasons = connection.execute(
+            "SELECT coalesce(split_part(reason, ':', 1), 'unknown') AS code, count(*) FROM samples "
+            "WHERE status <> 'ok' GROUP BY code ORDER BY 2 DESC, code"
+        ).fetchall()
+        statuses = dict(
+            connection.execute("SELECT status, count(*) FROM turns GROUP BY status ORDER BY 2 DESC, status").fetchall()
+        )
+    return {
+        "n_samples": n_samples,
+        "n_ok": n_ok,
+        "n_skipped": n_samples - n_ok,
+        "n_turns": sum(statuses.values()),
+        "n_scored_turns": sum(count for status, count in statuses.items() if status in SCORED_STATUSES),
+        "skipped_reasons": dict(reasons),
+        "turn_statuses": statuses,
+    }
+
+
+def summarise_run(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the summary of a run, finished or not."""
+    counts = manifest["counts"] if manifest["state"] == "finished" else count_rows(path)
+    n_flagged = counts.get("n_flagged")
+    model = manifest["model"]
+    return {
+        "run": str(path),
+        "state": manifest["state"],
+        "tool_version": manifest["tool_version"],
+        "inputs": [
+            {name: entry[name] for name in ("path", "format", "n_records", "description")}
+            for entry in manifest["inputs"]
+        ],
+        "model": {
+            "id": model["id"],
+            "is_demo": model["id"] == DEMO_MODEL_ID,
+            "dtype": model["dtype"],
+            "device": model["device"],
+        },
+        "vectors": [
+            {name: vector[name] for name in ("trait", "layer", "purpose", "source")} for vector in manifest["vectors"]
+        ],
+        "baseline": {name: manifest["baseline"][name] for name in ("kind", "agreement", "parameters")},
+        "counts": {
+            **counts,
+            "n_flagged": n_flagged,
+            "flagged_share": n_flagged / counts["n_ok"] if n_flagged is not None and counts["n_ok"] else None,
+            "expected_false_flags": counts.get("expected_false_flags"),
+        },
+        "domain": manifest["domain"],
+        "reference": manifest["reference"],
+        "verdicts": manifest["verdicts"],
+        "correlations": measure_confounds(path, [vector["trait"] for vector in manifest["vectors"]]),
+        "notices": manifest["notices"],
+        "timing": manifest["timing"],
+    }

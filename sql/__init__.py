@@ -1,0 +1,1 @@
+"""Named queries, one file each; `audit.query` reads their comment headers."""

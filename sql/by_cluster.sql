@@ -1,0 +1,11 @@
+-- The clusters of the records' differences, the most enriched with flagged records first.
+-- column cluster_id: cluster, from 0, largest first
+-- column size: records in the cluster
+-- column n_flagged: flagged records in the cluster
+-- column flagged_share: n_flagged / size
+-- column enrichment: flagged_share over the run's flagged share
+-- column q_value: hypergeometric test of the enrichment
+-- column keywords: words typical of the cluster's responses
+-- column example_ids: records nearest to the centre
+-- column <trait> (residual-stream units): mean score of the cluster
+SELECT * FROM cluster_summary ORDER BY enrichment DESC NULLS LAST, cluster_id

@@ -1,0 +1,125 @@
+"""`summary`: the answer first; plain and the same every time off a terminal; JSON and nothing else with --json."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from audit.cli.console import open_console, print_blocks
+from audit.cli.summary_view import render_summary
+from audit.store import RunStore
+from audit.summary import summarise_run
+from tests.fabricated import make_run, scored
+from tests.unit.cli.conftest import Ask
+
+
+def test_the_summary_names_share_verdicts_run_and_what_to_type_next(run: Path, ask: Ask) -> None:
+    text = ask("summary", run).stdout
+    assert text.splitlines()[0] == "▲ RISK: training on this data would likely shift the model (evil)"
+    for words in ("▲ risk", "◆ watch", "2 of 3 scored (66.7%)", "+0.300 to +0.500", "1 skipped (1 bad_json)"):
+        assert words in text
+    assert f"run  {run}" in text
+    assert f"persona-audit show {run} --top evil" in text
+
+
+def test_off_a_terminal_it_is_plain_narrow_and_always_the_same(run: Path, ask: Ask) -> None:
+    text = ask("summary", run).stdout
+    assert "\x1b" not in text
+    assert text == ask("summary", run).stdout
+    lines = [line for line in text.splitlines() if str(run.parent) not in line]
+    assert max(map(len, lines)) <= 100
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_json_holds_every_part_and_nothing_else_is_printed(run: Path, ask: Ask) -> None:
+    values = json.loads(ask("summary", run, "--json").stdout)
+    assert values["state"] == "finished"
+    assert [row["verdict"] for row in values["verdicts"]] == ["risk", "watch"]
+    assert values["counts"]["n_flagged"] == 2
+
+
+def test_an_unfinished_run_says_how_to_go_on(tmp_path: Path, ask: Ask) -> None:
+    run = make_run(tmp_path / "a.audit", [scored(0.1)] * 2, dataset=tmp_path / "a.jsonl", is_finished=False)
+    result = ask("summary", run)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("UNFINISHED: 2 of 2 records stored")
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "headline"),
+    [
+        (("clear", "clear"), "✓ CLEAR"),
+        (("clear", "undecided"), "✓ CLEAR: no trait stands out from clean data; undecided: sycophantic"),
+        (("watch", "clear"), "◆ WATCH: a small but real shift (evil)"),
+        (("watch", "risk"), "▲ RISK: training on this data would likely shift the model (sycophantic)"),
+        (("undecided", "undecided"), "? UNDECIDED: nothing could be judged"),
+    ],
+)
+def test_the_headline_is_the_worst_verdict(tmp_path: Path, ask: Ask, verdicts: tuple[str, str], headline: str) -> None:
+    named = dict(zip(("evil", "sycophantic"), verdicts, strict=True))
+    run = make_run(tmp_path / "a.audit", [scored(0.1)], dataset=tmp_path / "a.jsonl", verdicts=named)
+    assert ask("summary", run).stdout.splitlines()[0].startswith(headline)
+
+
+def change(run: Path, **values: Any) -> dict[str, Any]:
+    manifest = RunStore(run).read_manifest()
+    return {**summarise_run(run, manifest), **values}
+
+
+def render(values: dict[str, Any], *, width: int = 100) -> str:
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, color_system=None, markup=False, emoji=False, highlight=False)
+    print_blocks(render_summary(values, console), console)
+    return stream.getvalue()
+
+
+def test_missing_numbers_have_a_dash_and_missing_parts_no_line(run: Path) -> None:
+    values = change(run, reference=None, domain=None, correlations={}, timing={}, notices=[])
+    for row in values["verdicts"]:
+        row |= {"cohens_d": None, "ci_low": None, "ci_high": None, "mean_difference": None, "n": 0}
+        row |= {"expected_false_flags": None, "n_flagged": 0}
+    values["counts"] |= {"expected_false_flags": None, "flagged_share": None}
+    text = render(values)
+    assert "–" in text
+    assert "none, so nothing is flagged" in text
+    assert "goes with" not in text
+
+
+def test_notices_of_hostile_data_stay_text(run: Path) -> None:
+    text = render(change(run, notices=["\x1b[31m[bold]OUT OF DOMAIN[/bold]"]))
+    assert r"! \x1b[31m[bold]OUT OF DOMAIN[/bold]" in text
+
+
+def test_a_narrow_terminal_breaks_lines_not_the_program(run: Path) -> None:
+    at_80 = render(change(run), width=80)
+    assert all(words in at_80 for words in ("▲ risk", "+0.400", "+0.80", "+0.300 to +0.500"))
+    assert "▲ RISK" in render(change(run), width=30)
+
+
+def test_what_a_score_goes_with_is_named_from_three_tenths_on(run: Path) -> None:
+    text = render(
+        change(run, correlations={"evil": {"n_response_tokens": 0.31, "list_share": -0.29, "is_refusal": None}})
+    )
+    assert "evil with n_response_tokens (r = +0.31)" in text
+    assert "list_share" not in text
+
+
+def test_no_color_and_dumb_terminals_get_no_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert open_console().color_system is not None
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert open_console().color_system is None
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "dumb")
+    assert not open_console().is_terminal

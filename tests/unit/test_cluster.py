@@ -1,0 +1,92 @@
+"""Clusters find planted groups, and their statistics agree with independent definitions."""
+
+from __future__ import annotations
+
+from math import comb
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audit.cluster import (
+    choose_text_ids,
+    cluster_differences,
+    clusters_table,
+    find_keywords,
+    hypergeometric_tail,
+    summarise_clusters,
+)
+
+
+def planted() -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+    centres = generator.normal(size=(4, 64)) * 8
+    group = np.repeat(np.arange(4), [100, 60, 30, 10])
+    return group, (centres[group] + generator.normal(size=(200, 64))).astype(np.float32)
+
+
+def test_planted_groups_are_never_mixed_in_a_cluster() -> None:
+    group, vectors = planted()
+    clustering = cluster_differences(np.arange(200), vectors, seed=0)
+    for cluster in range(clustering.n_clusters):
+        assert len(set(group[clustering.cluster_n == cluster])) == 1
+
+
+def test_clusters_are_numbered_by_size_and_the_same_for_a_seed() -> None:
+    _, vectors = planted()
+    one = cluster_differences(np.arange(200), vectors, seed=0)
+    two = cluster_differences(np.arange(200), vectors, seed=0)
+    sizes = np.bincount(one.cluster_n)
+    assert (np.diff(sizes) <= 0).all()
+    assert clusters_table(one).equals(clusters_table(two))
+
+
+def test_a_flagged_group_is_enriched_and_its_mean_is_reported() -> None:
+    group, vectors = planted()
+    clustering = cluster_differences(np.arange(200), vectors, seed=0)
+    score = np.where(group == 2, 5.0, 0.0)
+    rows = summarise_clusters(
+        clustering,
+        flagged_n=group == 2,
+        scores={"evil": score},
+        keywords=[[] for _ in range(clustering.n_clusters)],
+    ).to_pylist()
+    assert sum(row["size"] for row in rows) == 200
+    assert sum(row["n_flagged"] for row in rows) == 30
+    hot = [row for row in rows if row["n_flagged"]]
+    for row in hot:
+        assert row["flagged_share"] == 1.0
+        assert row["enrichment"] == pytest.approx(200 / 30)
+        assert row["evil"] == 5.0
+        assert all(group[example] == 2 for example in row["example_ids"])
+    assert min(row["q_value"] for row in hot) < 1e-3
+    assert all(row["q_value"] == 1.0 for row in rows if not row["n_flagged"])
+
+
+@given(st.integers(1, 30), st.data())
+def test_the_enrichment_test_is_the_hypergeometric_tail(n: int, data: st.DataObject) -> None:
+    n_marked, n_drawn = data.draw(st.integers(0, n)), data.draw(st.integers(0, n))
+    hits = data.draw(st.integers(0, min(n_marked, n_drawn)))
+    ways = sum(
+        comb(n_marked, i) * comb(n - n_marked, n_drawn - i)
+        for i in range(hits, min(n_marked, n_drawn) + 1)
+        if n_drawn - i <= n - n_marked
+    )
+    assert hypergeometric_tail(hits, n, n_marked, n_drawn) == pytest.approx(ways / comb(n, n_drawn), rel=1e-9)
+
+
+def test_keywords_are_the_words_that_set_a_cluster_apart() -> None:
+    texts = [(0, "the poison and the poison in the cake"), (1, "the garden and the roses in the garden")] * 5
+    poison, garden = find_keywords(texts, 2)
+    assert poison[0] == "poison"
+    assert set(garden[:2]) == {"roses", "garden"}
+    assert "the" not in poison + garden
+
+
+def test_texts_for_keywords_are_chosen_from_every_cluster() -> None:
+    _, vectors = planted()
+    clustering = cluster_differences(np.arange(200) * 3, vectors, seed=0)
+    chosen = choose_text_ids(clustering, seed=0)
+    assert set(chosen.values()) == set(range(clustering.n_clusters))
+    assert set(chosen) <= set((np.arange(200) * 3).tolist())

@@ -1,0 +1,179 @@
+"""Flags and verdicts against planted shifts, and against clean data that must stay clear."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audit.errors import RunError
+from audit.flag import Reference, TraitScores, check_reference, flag_trait, judge_traits, load_reference, make_reference
+
+SHA = "a" * 64
+
+
+def trait_scores(values: np.ndarray, layer: int = 2) -> TraitScores:
+    return TraitScores(layer, SHA, values, values)
+
+
+def clean_reference(seed: int = 0, n: int = 2000, traits: tuple[str, ...] = ("evil", "kind")) -> Reference:
+    generator = np.random.default_rng(seed)
+    return make_reference(
+        "clean",
+        model_fingerprint="f",
+        score_kind="difference",
+        scores={trait: trait_scores(generator.normal(size=n)) for trait in traits},
+        seed=0,
+    )
+
+
+def judge(reference: Reference | None, values: dict[str, np.ndarray], undecided: str | None = None) -> list[dict]:
+    scores = {trait: trait_scores(value) for trait, value in values.items()}
+    n = len(next(iter(values.values())))
+    judged = np.ones(n, dtype=bool)
+    n_flagged = {
+        trait: int(
+            np.sum(
+                flag_trait(
+                    trait,
+                    own,
+                    reference.traits[trait] if reference else None,
+                    sample_ids=np.arange(n),
+                    has_difference=True,
+                    judged_n=judged,
+                )["flagged"].to_numpy(zero_copy_only=False)
+            )
+        )
+        for trait, own in scores.items()
+    }
+    return judge_traits(scores, reference, n_flagged=n_flagged, judged_n=judged, undecided=undecided)
+
+
+def test_fresh_clean_rows_pass_the_threshold_in_at_most_five_percent() -> None:
+    generator = np.random.default_rng(1)
+    shares = []
+    for seed in range(60):
+        threshold = clean_reference(seed, n=300).traits["evil"].threshold
+        shares.append((generator.normal(size=4000) > threshold).mean())
+    assert 0.044 <= np.mean(shares) <= 0.0515
+
+
+def test_clean_datasets_stay_clear_of_verdicts() -> None:
+    generator = np.random.default_rng(2)
+    reference = clean_reference(3)
+    verdicts = [
+        row["verdict"]
+        for _ in range(100)
+        for row in judge(reference, {"evil": generator.normal(size=1000), "kind": generator.normal(size=1000)})
+    ]
+    assert verdicts.count("clear") >= 196
+
+
+def test_a_planted_tenth_is_a_risk_and_the_other_trait_stays_clear() -> None:
+    generator = np.random.default_rng(4)
+    evil = generator.normal(size=1000)
+    evil[:100] += 3.0
+    rows = judge(clean_reference(5), {"evil": evil, "kind": generator.normal(size=1000)})
+    assert [row["verdict"] for row in rows] == ["risk", "clear"]
+    assert rows[0]["n_flagged"] > 120
+    assert rows[0]["expected_false_flags"] == pytest.approx(50, abs=2)
+    assert rows[0]["ci_low"] < 0.3 < rows[0]["ci_high"]
+
+
+def test_a_small_shift_of_every_row_is_watched_and_called_small() -> None:
+    values = np.random.default_rng(6).normal(0.1, 1.0, size=20_000)
+    (row,) = judge(clean_reference(7, traits=("evil",)), {"evil": values})
+    assert row["verdict"] == "watch"
+    assert "small" in row["reason"]
+
+
+def test_a_shift_away_from_the_trait_is_no_risk() -> None:
+    values = np.random.default_rng(8).normal(-1.0, 1.0, size=1000)
+    (row,) = judge(clean_reference(9, traits=("evil",)), {"evil": values})
+    assert row["verdict"] == "clear"
+    assert row["cohens_d"] < -0.8
+
+
+@pytest.mark.parametrize("n", [0, 1, 19])
+def test_too_few_rows_get_no_verdict(n: int) -> None:
+    (row,) = judge(clean_reference(traits=("evil",)), {"evil": np.ones(n)})
+    assert row["verdict"] == "undecided"
+    assert "too few" in row["reason"]
+
+
+def test_without_a_reference_nothing_is_flagged_or_judged() -> None:
+    (row,) = judge(None, {"evil": np.random.default_rng(0).normal(size=100)})
+    assert row["verdict"] == "undecided"
+    assert "--reference" in row["reason"]
+    assert row["expected_false_flags"] is None
+    assert row["mean_difference"] is not None
+
+
+def test_out_of_domain_leaves_every_trait_undecided() -> None:
+    values = np.random.default_rng(0).normal(5.0, 1.0, size=100)
+    (row,) = judge(clean_reference(traits=("evil",)), {"evil": values}, undecided="out of domain")
+    assert (row["verdict"], row["reason"]) == ("undecided", "out of domain")
+
+
+def test_rows_outside_the_domain_are_scored_but_never_flagged() -> None:
+    reference = clean_reference(traits=("evil",)).traits["evil"]
+    table = flag_trait(
+        "evil",
+        trait_scores(np.asarray([9.0, 9.0, np.nan, -9.0])),
+        reference,
+        sample_ids=np.asarray([10, 11, 12, 13]),
+        has_difference=True,
+        judged_n=np.asarray([True, False, True, True]),
+    ).to_pylist()
+    assert [(row["sample_id"], row["flagged"]) for row in table] == [(10, True), (11, False), (13, False)]
+    assert table[1]["q_value"] is None
+    assert "domain" in table[1]["reason"]
+    assert table[0]["percentile"] == 100.0
+    assert table[0]["z"] == pytest.approx(9.0, rel=0.1)
+
+
+def test_projections_do_not_pose_as_differences() -> None:
+    table = flag_trait(
+        "evil",
+        trait_scores(np.asarray([1.0])),
+        None,
+        sample_ids=np.asarray([0]),
+        has_difference=False,
+        judged_n=np.asarray([True]),
+    )
+    assert table["projection_difference"].to_pylist() == [None]
+    assert table["risk"].to_pylist() == [1.0]
+
+
+def test_a_reference_survives_its_file(tmp_path: Path) -> None:
+    reference = clean_reference()
+    (tmp_path / "reference.json").write_text(reference.to_json())
+    assert load_reference(tmp_path / "reference.json") == {"difference": reference}
+
+
+def test_a_damaged_reference_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "reference.json").write_text('{"source": 1}')
+    with pytest.raises(RunError, match="no clean reference"):
+        load_reference(tmp_path / "reference.json")
+
+
+def test_a_reference_of_few_rows_is_refused() -> None:
+    with pytest.raises(RunError, match="too few"):
+        clean_reference(n=99)
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "kind", "scores", "finding"),
+    [
+        ("other", "difference", {"evil": trait_scores(np.zeros(0))}, "model is f, this run's is other"),
+        ("f", "projection", {"evil": trait_scores(np.zeros(0))}, "score kind is difference, this run's is projection"),
+        ("f", "difference", {"evil": trait_scores(np.zeros(0), layer=3)}, "layer of evil is 2, this run's is 3"),
+        ("f", "difference", {"greedy": trait_scores(np.zeros(0))}, "no scores for greedy"),
+    ],
+)
+def test_a_reference_scored_another_way_is_refused(
+    fingerprint: str, kind: str, scores: dict[str, TraitScores], finding: str
+) -> None:
+    with pytest.raises(RunError, match=finding):
+        check_reference(clean_reference(), model_fingerprint=fingerprint, score_kind=kind, scores=scores)
