@@ -25,8 +25,8 @@ def measure_confounds(path: Path, traits: list[str]) -> dict[str, dict[str, floa
 def _measure_confounds(connection: duckdb.DuckDBPyConnection, trait: str) -> dict[str, float | None]:
     wanted = ", ".join(f"t.{column}::DOUBLE AS {column}" for column in CONFOUNDS)
     columns = connection.execute(
-        f"SELECT coalesce(s.projection_difference, s.projection)::DOUBLE AS score, {wanted} "
-        "FROM scores s JOIN turns t USING (sample_id, side, turn, part) WHERE s.trait = ?",
+        f"SELECT s.score::DOUBLE AS score, {wanted} "
+        "FROM turn_scores s JOIN turns t USING (sample_id, side, turn, part) WHERE s.trait = ?",
         [trait],
     ).fetchnumpy()
     values = {name: np.ma.filled(column.astype(np.float64), np.nan) for name, column in columns.items()}

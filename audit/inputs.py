@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from audit.config import ScanConfig
+from audit.errors import DataError
 from audit.events import Listener, Noted, StageAdvanced, StageFinished, StageStarted
 from audit.samples import Sample, SkippedSample, Source, read_samples, survey_source
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Surveyed sources and their records; with `--limit` only as many as it allows."""
+    """Surveyed sources, and how many records of them a scan covers (`--limit` may end it early)."""
 
     sources: tuple[Source, ...]
     n_records: int
@@ -31,19 +32,24 @@ def survey_inputs(config: ScanConfig, listener: Listener) -> Inputs:
     """
     sources = []
     listener(StageStarted("reading", len(config.datasets), "files"))
-    n_records = 0
     for path in config.datasets:
-        n_wanted = None if config.limit is None else config.limit - n_records
-        if n_wanted == 0:
-            listener(Noted(f"{path}: not read, --limit {config.limit} is reached before"))
-            continue
-        source = survey_source(path, format=config.format, limit=n_wanted)
+        source = _survey(path, config)
         listener(Noted(f"{source.path}: {source.description}"))
         sources.append(source)
-        n_records += source.n_records
         listener(StageAdvanced("reading", 1))
     listener(StageFinished("reading"))
-    return Inputs(tuple(sources), n_records)
+    n_records = sum(source.n_records for source in sources)
+    return Inputs(tuple(sources), n_records if config.limit is None else min(n_records, config.limit))
+
+
+def _survey(path: str, config: ScanConfig) -> Source:
+    try:
+        return survey_source(path, format=config.format)
+    except DataError:
+        if config.limit is None:
+            raise
+        # A file that breaks off behind the limit can be scanned up to there.
+        return survey_source(path, format=config.format, limit=config.limit)
 
 
 def read_range(

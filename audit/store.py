@@ -207,7 +207,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         unfinished.write_bytes(data)
 
 
-def hash_file(path: str | Path) -> str:
+def hash_file(path: str | Path, *, cure: str = "check the path") -> str:
     """Return the SHA-256 of a file's bytes.
 
     Raises:
@@ -217,7 +217,7 @@ def hash_file(path: str | Path) -> str:
         with open(path, "rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
     except OSError as error:
-        raise MissingDataError(str(path), f"cannot be read: {error.strerror}", "check the path") from error
+        raise MissingDataError(str(path), f"cannot be read: {error.strerror}", cure) from error
 
 
 @contextmanager

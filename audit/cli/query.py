@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,13 @@ from click.shell_completion import CompletionItem
 from audit.errors import ConfigError
 
 if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
     from audit.query import NamedQuery
 
 FORMATS = ("table", "json", "csv", "parquet")
+
+_LOOK_EVERY_S = 0.2
 
 
 def _complete_name(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -91,7 +95,22 @@ def query(
     with open_connection(run) as connection:
         relation = run_query(connection, sql) if sql else run_named(connection, str(name), _read_params(params))
         with open_output(output, chosen, overwrite=force) as stream:
-            write_result(relation, chosen, stream)
+            _run_interruptible(lambda: write_result(relation, chosen, stream), connection)
+
+
+def _run_interruptible(work: Callable[[], None], connection: DuckDBPyConnection) -> None:
+    """Run `work` beside the main thread, which stays free to see Ctrl-C: inside DuckDB it would be noticed late."""
+    from concurrent.futures import ThreadPoolExecutor, wait
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work)
+        try:
+            while not wait([future], timeout=_LOOK_EVERY_S).done:
+                pass
+        except KeyboardInterrupt:
+            connection.interrupt()
+            raise
+    future.result()
 
 
 def _choose_format(format: str | None, output: str | None) -> str:

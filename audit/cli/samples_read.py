@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,9 @@ import duckdb
 
 from audit.cli.results import json_value, read_columns
 from audit.errors import AuditError, QueryError
-from audit.export.job import hash_file
 from audit.query import list_traits, open_connection, read_batches, run_named, run_query
 from audit.samples import Place, Sample, Source, read_sample_at
-from audit.store import RunStore
+from audit.store import RunStore, hash_file
 
 _SCORE_COLUMNS = ("projection", "baseline_projection", "projection_difference", "prompt_projection")
 
@@ -38,7 +36,7 @@ def collect_samples(run: str, sample_ids: Sequence[int]) -> list[dict[str, Any]]
         QueryError: the run has no sample of an id.
     """
     manifest = RunStore(Path(run)).read_manifest()
-    sources = {str(entry["path"]): _restore_source(entry) for entry in manifest["inputs"]}
+    sources = {str(entry["path"]): Source.restore(entry) for entry in manifest["inputs"]}
     changed = {path: _find_change(source, str(manifest["created_at"])) for path, source in sources.items()}
     with open_connection(run) as connection:
         return [
@@ -121,10 +119,6 @@ def _find_change(source: Source, created_at: str) -> str | None:
     except OSError as error:
         return f"{source.path}: {error.strerror or error}"
     return f"{source.path}: has changed since the scan"
-
-
-def _restore_source(entry: Mapping[str, Any]) -> Source:
-    return Source(**{field.name: entry[field.name] for field in fields(Source)})
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, sql: str, sample_id: int) -> list[dict[str, Any]]:

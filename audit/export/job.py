@@ -5,23 +5,21 @@ Sources are hashed first; outputs are written under another name and renamed las
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from audit.errors import AuditError, ConfigError, ExportError, MissingDataError
+from audit.errors import AuditError, ConfigError, ExportError
 from audit.events import Listener, StageAdvanced, StageFinished, StageStarted, ignore_events
 from audit.export.choice import Choice, choose_records
 from audit.export.outputs import OutputPlan, plan_outputs, refuse_bad_outputs
 from audit.query import open_connection
 from audit.samples import Source, copy_records
-from audit.store import RunStore, replacing
+from audit.store import RunStore, hash_file, replacing
 
-_HASH_BYTES = 1 << 22
 _REPORT_EVERY = 2_000
 
 
@@ -89,7 +87,7 @@ def export_run(
     if drop not in (None, "flagged"):
         raise ConfigError("--drop", f"{drop!r} is not known", "choose flagged, or give a condition with --where")
     manifest = RunStore(Path(run_path)).read_finished_manifest()
-    sources = [_restore_source(entry) for entry in manifest["inputs"]]
+    sources = [Source.restore(entry) for entry in manifest["inputs"]]
     plan = plan_outputs(sources, Path(output), Path(rejected) if rejected is not None else None)
     refuse_bad_outputs(sources, plan, overwrite=overwrite)
     with open_connection(run_path) as connection:
@@ -105,21 +103,12 @@ def export_run(
     return receipt
 
 
-def _restore_source(entry: Mapping[str, Any]) -> Source:
-    return Source(**{field.name: entry[field.name] for field in fields(Source)})
-
-
 def _check_sources(sources: Sequence[Source], listener: Listener) -> None:
     listener(StageStarted("checking the inputs", len(sources), "files"))
     for source in sources:
-        try:
-            found = hash_file(Path(source.path))
-        except OSError as error:
-            raise MissingDataError(
-                source.path,
-                f"an input of the run cannot be read: {error.strerror or error}",
-                "export from the directory that the scan was run in, with its files in place",
-            ) from error
+        found = hash_file(
+            source.path, cure="export from the directory that the scan was run in, with its files in place"
+        )
         if found != source.sha256:
             raise ExportError(
                 source.path,
@@ -128,15 +117,6 @@ def _check_sources(sources: Sequence[Source], listener: Listener) -> None:
             )
         listener(StageAdvanced("checking the inputs", 1))
     listener(StageFinished("checking the inputs"))
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_HASH_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _copy(

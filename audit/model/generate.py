@@ -116,7 +116,12 @@ def _grow_rows(model: LoadedModel, rows: list[_Row], n_tokens: int) -> None:
     ids_nt, mask_nt = pad_left([row.ids + row.answer for row in rows], pad_id, model.device)
     config = _config_class(
         **GENERATION_PARAMETERS,
-        max_new_tokens=min(n_tokens, max(row.room - len(row.answer) for row in rows)),
+        # Rows that stand near the context's end set the pace: past it, learned positions do not exist.
+        max_new_tokens=min(
+            n_tokens,
+            max(row.room - len(row.answer) for row in rows),
+            min(model.context_tokens - len(row.ids) - len(row.answer) for row in rows),
+        ),
         eos_token_id=list(model.stop_ids) or None,
         pad_token_id=pad_id,
     )

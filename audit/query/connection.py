@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 from audit.errors import RunError
-from audit.query.relations import SAMPLE_SCORES_COLUMNS, build_views, escape_pattern, quote_text
+from audit.query.relations import SAMPLE_SCORES_COLUMNS, build_views, quote_text
 from audit.store import RunStore
 
 
@@ -53,11 +53,9 @@ def first_line(error: Exception) -> str:
 
 
 def _harden(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    # Both spellings: views name files with their wildcards escaped, and the check compares text.
-    allowed = ", ".join(quote_text(text) for text in sorted({str(path), escape_pattern(path)}))
     spill = os.path.join(tempfile.gettempdir(), f"persona-audit-{os.getpid()}")
     connection.execute(f"SET temp_directory = {quote_text(spill)}")
-    connection.execute(f"SET allowed_directories = [{allowed}]")
+    connection.execute(f"SET allowed_directories = [{quote_text(str(path))}]")
     connection.execute("SET python_enable_replacements = false")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")

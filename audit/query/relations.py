@@ -5,7 +5,6 @@ Builds text only; opens nothing. Every path and name that comes from outside goe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,16 +68,6 @@ def quote_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def quote_pattern(path: Path) -> str:
-    """Write `path` as a string literal in which DuckDB finds no wildcard."""
-    return quote_text(escape_pattern(path))
-
-
-def escape_pattern(path: Path) -> str:
-    """Return `path` with its wildcard characters made literal for DuckDB's file functions."""
-    return re.sub(r"([\[\]*?])", r"[\1]", str(path))
-
-
 def build_views(store: RunStore, manifest: Mapping[str, Any]) -> Iterator[str]:
     """Yield the statements that make the relations of a run, in an order in which each can be made.
 
@@ -113,7 +102,8 @@ def _view(name: str, select: str) -> str:
 
 def _read_files(paths: Sequence[Path], schema: pa.Schema) -> str:
     if paths:
-        return f"SELECT * FROM read_parquet([{', '.join(quote_pattern(path) for path in paths)}])"
+        # A path that exists is taken as it is, whatever wildcards its name seems to hold.
+        return f"SELECT * FROM read_parquet([{', '.join(quote_text(str(path)) for path in paths)}])"
     columns = (f"NULL::{_SQL_TYPES[field.type]} AS {quote_name(field.name)}" for field in schema)
     return f"SELECT {', '.join(columns)} WHERE false"
 

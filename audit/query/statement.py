@@ -168,11 +168,6 @@ def _explained_errors() -> Iterator[None]:
         yield
     except duckdb.Error as error:
         raise QueryError(_PLACE, _finding(error), _relations_hint()) from error
-    except RuntimeError as error:
-        # DuckDB answers Ctrl-C with an exception of its own.
-        if str(error) == "Query interrupted":
-            raise KeyboardInterrupt from error
-        raise
 
 
 def _finding(error: duckdb.Error) -> str:

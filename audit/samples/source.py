@@ -5,7 +5,9 @@ Frozen values only. Knows neither how a file is surveyed nor how a record is rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A surveyed input. Every field is a plain value, so `Source(**saved)` brings it back.
+    """A surveyed input. Every field is a plain value, so a manifest can keep it.
 
     Attributes:
         path: as the user gave it.
@@ -48,6 +50,11 @@ class Source:
     fit_share: float
     n_probed: int
     description: str
+
+    @classmethod
+    def restore(cls, saved: Mapping[str, Any]) -> Source:
+        """Return the source as `dataclasses.asdict` saved it; other keys are ignored."""
+        return cls(**{field.name: saved[field.name] for field in fields(cls)})
 
     @property
     def layout(self) -> Layout:

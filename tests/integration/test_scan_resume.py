@@ -14,9 +14,9 @@ import pytest
 from audit import Run, ScanConfig, open_run, scan
 from audit.errors import DataError, RecordError, RunError
 from audit.events import Event, PartWritten
-from audit.run import find_gaps, split_blocks
+from audit.parts import find_gaps, split_blocks
 from audit.store import Part
-from tests.datasets import chats, write_lines, write_vectors
+from tests.datasets import chat, chats, write_lines, write_vectors
 from tests.models import model_path
 
 TABLES = ("samples", "turns", "scores", "sample_scores", "flags", "clusters", "verdicts")
@@ -136,6 +136,17 @@ def test_a_clean_run_serves_as_reference(folder: Path, tmp_path: Path) -> None:
         scan(config(folder, tmp_path / "other", reference=str(tmp_path / "nowhere")))
 
 
+def test_what_is_refused_leaves_an_earlier_run_even_with_fresh(folder: Path, tmp_path: Path) -> None:
+    scan(config(folder, tmp_path / "run"))
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    write_lines(tmp_path / "other.jsonl", [chat("Something else?", "Yes.")])
+    with pytest.raises(RunError):
+        scan(config(folder, tmp_path / "run", fresh=True, reference=str(tmp_path / "nowhere")))
+    with pytest.raises(DataError, match="no response"):
+        scan(config(folder, tmp_path / "run", fresh=True, baseline=str(tmp_path / "other.jsonl")))
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
 def test_blocks_depend_on_positions_alone() -> None:
     whole = list(split_blocks(0, 1000, 150))
     assert [stop for _, stop in whole][:4] == [64, 128, 150, 214]
@@ -161,3 +172,12 @@ def test_a_file_that_shrinks_while_it_is_read_is_noticed(folder: Path, tmp_path:
 
     with pytest.raises(DataError, match=r"fewer records|changed|breaks off|ends"):
         scan(config(tmp_path, tmp_path / "run"), listener=shrink)
+
+
+def test_a_limited_scan_exports_what_it_saw_and_counts_the_rest(folder: Path, tmp_path: Path) -> None:
+    run = scan(config(folder, tmp_path / "run", limit=30, baseline="none"))
+    receipt = run.export(tmp_path / "kept.jsonl", rejected=tmp_path / "rest.jsonl")
+    lines = (folder / "data.jsonl").read_bytes().splitlines(keepends=True)
+    assert (tmp_path / "kept.jsonl").read_bytes() == b"".join(lines[:30])
+    assert (tmp_path / "rest.jsonl").read_bytes() == b"".join(lines[30:])
+    assert receipt.n_unscored == {"not_scanned": 20}

@@ -132,10 +132,9 @@ def test_variables_of_the_calling_program_are_no_tables(connection: duckdb.DuckD
 
 
 def test_the_settings_stay_locked(connection: duckdb.DuckDBPyConnection) -> None:
-    with pytest.raises(duckdb.Error):
-        connection.execute("SET enable_external_access = true")
-    with pytest.raises(duckdb.Error):
-        connection.execute("SET allowed_directories = ['/']")
+    for setting in ("enable_external_access = true", "allowed_directories = ['/']", "threads = 1"):
+        with pytest.raises(duckdb.Error):
+            connection.execute(f"SET {setting}")
 
 
 def test_an_unknown_column_is_answered_with_the_near_ones_and_the_relations(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import warnings
 from typing import Any
 
 import pytest
@@ -118,3 +119,26 @@ def test_a_plain_model_stops_where_it_speaks_for_the_user(monkeypatch: pytest.Mo
     answer = answer_prompts(model, render(model, "Hi"), max_new_tokens=len(said), **LIMITS)[0]
     assert (answer.text, answer.finished) == (" Fine.", True)
     assert answer.n_tokens < len(said)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_prompt_near_the_end_of_the_context_does_not_push_its_batch_past_it(family: str) -> None:
+    model = load(family)
+    full = render(model, "Hi", "word " * 600)
+    n_prompt = len(model.tokenizer(full[1], add_special_tokens=False)["input_ids"])
+    while n_prompt > model.context_tokens - 5:
+        full[1] = full[1].replace("word ", "", 1)
+        n_prompt = len(model.tokenizer(full[1], add_special_tokens=False)["input_ids"])
+    seen: list[int] = []
+    hook = model.module.get_input_embeddings().register_forward_hook(
+        lambda _module, arguments, _output: seen.append(arguments[0].shape[1])
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            answers = answer_prompts(model, full, max_new_tokens=20, max_tokens=512, batch_tokens=4000, seed=0)
+    finally:
+        hook.remove()
+    assert max(seen) <= model.context_tokens
+    assert answers[0].text == generate_alone(model, full[0], 20)
+    assert answers[1].n_tokens <= model.context_tokens - n_prompt

@@ -1,0 +1,207 @@
+"""What is settled before a run directory is touched: vectors, model, settings, and the manifest they begin with.
+
+Knows what two scans must share to be one run; writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from audit import __version__
+from audit.assets import DEMO_MODEL_ID, demo_model_dir, demo_vectors_dir
+from audit.config import BASELINE_KINDS, ScanConfig
+from audit.errors import RunError, VectorError
+from audit.inputs import Inputs
+from audit.model.chat import TEMPLATE_DATE
+from audit.model.generate import GENERATION_PARAMETERS
+from audit.model.load import LoadedModel, load_model
+from audit.schema import FORMAT_VERSION
+from audit.store import RunStore, hash_file
+from audit.vectors import PersonaVector, check_fit, load_vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is settled before the run directory is touched."""
+
+    config: ScanConfig
+    inputs: Inputs
+    vectors: Mapping[str, PersonaVector]
+    model: LoadedModel
+    settings: dict[str, Any]
+    notices: list[str]
+
+    def layer(self, trait: str) -> int:
+        """The layer that a trait is scored at."""
+        return self.config.layer or self.vectors[trait].layer
+
+
+def collect_notices(config: ScanConfig, vectors: Mapping[str, PersonaVector], model: LoadedModel) -> list[str]:
+    """Check that the vectors fit the model, and return what a user should know before the scan.
+
+    Raises:
+        VectorError: a vector of another model, or a layer that cannot be scored.
+    """
+    notices = []
+    if config.model is None:
+        notices.append("the bundled demo model scores; it knows its own demo world only (name yours with --model)")
+    if model.template.name == "plain":
+        notices.append("the model has no chat template: the plain template (User: / Assistant:) is used")
+    for trait, vector in vectors.items():
+        place = vector.path or trait
+        misfits = check_fit(vector, model.fingerprint, config.layer or vector.layer, model_id=model.id)
+        notices += [f"{place}: {finding} than the one it was measured with" for finding in misfits]
+    unreported = [trait for trait, vector in vectors.items() if not vector.has_report]
+    if unreported:
+        notices.append(
+            f"imported vectors without a report ({', '.join(unreported)}): nothing says how well they separate"
+        )
+    return notices
+
+
+def choose_vectors(config: ScanConfig) -> dict[str, PersonaVector]:
+    """Return the persona vectors of a scan by trait, in the order of `--traits` where it is given.
+
+    Raises:
+        VectorError: no vector for a trait that was asked for, or a vector file that cannot be used.
+    """
+    paths = config.vectors or (str(demo_vectors_dir()),)
+    vectors = load_vectors(paths)
+    missing = [trait for trait in config.traits if trait not in vectors]
+    if missing:
+        raise VectorError("--traits", f"no vector for {missing[0]}", f"there are vectors for {', '.join(vectors)}")
+    return {trait: vectors[trait] for trait in (config.traits or vectors)}
+
+
+def load_scan_model(config: ScanConfig) -> LoadedModel:
+    """Load the model of a scan: the one named, or the bundled demo model."""
+    model = load_model(
+        model=config.model or str(demo_model_dir()),
+        revision=config.revision,
+        dtype=config.dtype,
+        device=config.device,
+        device_map=config.device_map,
+        adapter=config.adapter,
+    )
+    return model if config.model else replace(model, id=DEMO_MODEL_ID)
+
+
+def refuse_other_settings(store: RunStore, manifest: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse to continue a run with other settings; both values are named.
+
+    Raises:
+        RunError: with every setting that differs.
+    """
+    stored = manifest["config"]
+    found = []
+    for name in sorted(settings.keys() | stored.keys()):
+        theirs, ours = stored.get(name), settings.get(name)
+        if theirs == ours:
+            continue
+        if isinstance(theirs, dict) and isinstance(ours, dict):
+            keys = [key for key in sorted(theirs.keys() | ours.keys()) if theirs.get(key) != ours.get(key)]
+            found += [f"{name} {key}: the run has {theirs.get(key)}, this scan {ours.get(key)}" for key in keys]
+        else:
+            found.append(f"{name}: the run has {theirs}, this scan {ours}")
+    if found:
+        raise RunError(
+            str(store.path),
+            "was made with other settings: " + "; ".join(found),
+            "choose another --out, or discard the run with --fresh",
+        )
+
+
+def collect_settings(config: ScanConfig, inputs: Inputs, vectors: Mapping[str, PersonaVector]) -> dict[str, Any]:
+    """Return everything that decides the scores and is known before the model is loaded."""
+    is_file = config.baseline not in BASELINE_KINDS
+    return {
+        **config.compared(),
+        "baseline_sha256": hash_file(config.baseline) if is_file else None,
+        "inputs": {source.path: {"sha256": source.sha256, "format": source.format} for source in inputs.sources},
+        "vectors": {
+            trait: {"layer": config.layer or vector.layer, "sha256": vector.sha256} for trait, vector in vectors.items()
+        },
+    }
+
+
+def start_manifest(plan: Plan) -> dict[str, Any]:
+    """Return the manifest of a scan that has scored nothing yet."""
+    config, model = plan.config, plan.model
+    kind = config.baseline if config.baseline in BASELINE_KINDS else "file"
+    generator = {"generate": model.id, "file": config.baseline}.get(kind)
+    parameters = {**GENERATION_PARAMETERS, "max_new_tokens": config.max_new_tokens} if kind == "generate" else {}
+    return {
+        "format_version": FORMAT_VERSION,
+        "tool_version": __version__,
+        "state": "running",
+        "created_at": now(),
+        "finished_at": None,
+        "config": plan.settings,
+        "inputs": plan.inputs.to_json(),
+        "model": {
+            "id": model.id,
+            "revision": model.revision,
+            "fingerprint": model.fingerprint.digest,
+            "dtype": model.dtype,
+            "device": str(model.device),
+            "template": model.template.name,
+            "template_sha256": model.template_sha256,
+            "template_date": TEMPLATE_DATE.isoformat(),
+            "adapter": asdict(model.adapter) if model.adapter else None,
+            "context_tokens": model.context_tokens,
+            "n_layers": model.n_layers,
+        },
+        "vectors": [
+            {
+                "trait": trait,
+                "layer": plan.layer(trait),
+                "sha256": vector.sha256,
+                "purpose": vector.purpose,
+                "source": vector.path,
+            }
+            for trait, vector in plan.vectors.items()
+        ],
+        "baseline": {
+            "kind": kind,
+            "generator": generator,
+            "parameters": parameters,
+            "seed": config.seed,
+            "agreement": None,
+        },
+        "counts": {"n_samples": plan.inputs.n_records},
+        "domain": None,
+        "verdicts": [],
+        "reference": None,
+        "notices": list(plan.notices),
+        "timing": {},
+    }
+
+
+def refuse_other_model(store: RunStore, earlier: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:
+    """Refuse to continue a run with another model or tool version; both values are named.
+
+    Raises:
+        RunError: with the first field that differs.
+    """
+    for field in ("fingerprint", "dtype", "template_sha256", "adapter"):
+        theirs, ours = earlier["model"][field], manifest["model"][field]
+        if theirs != ours:
+            raise RunError(
+                str(store.path),
+                f"was made with another model: its {field} is {theirs}, now {ours}",
+                "choose another --out, or discard the run with --fresh",
+            )
+    if earlier["tool_version"] != manifest["tool_version"]:
+        raise RunError(
+            str(store.path),
+            f"was begun by version {earlier['tool_version']}, this is {manifest['tool_version']}",
+            "finish it with that version, or discard it with --fresh",
+        )
+
+
+def now() -> str:
+    """Return the time as manifests write it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
