@@ -64,7 +64,7 @@ def find_reference(manifest: dict[str, Any], path: str | None, seed: int) -> Ref
     fingerprint = manifest["model"]["fingerprint"]
     scores = _empty_scores(manifest)
     if path is None:
-        if manifest["model"]["id"] != DEMO_MODEL_ID:
+        if manifest["model"]["id"] != DEMO_MODEL_ID or not demo_reference_path().is_file():
             return None
         bundled = load_reference(demo_reference_path()).get(kind)
         if bundled is None or any(

@@ -28,6 +28,7 @@ BLOCK_ROWS = 64
 """Records per block: enough to fill batches, few enough that a part closes in time on slow models."""
 
 TurnKey = tuple[int, str, int, str]
+KEY_COLUMNS = ("sample_id", "side", "turn", "part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,25 +296,32 @@ def _turns_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
 
 
 def _scores_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
-    rows = []
-    for state in states:
-        if state.projection_k is None or state.prompt_projection_k is None:
-            continue
-        for k, (trait, (layer, _)) in enumerate(job.units.items()):
-            projection = state.projection_k[k]
-            baseline = None if state.baseline_projection_k is None else state.baseline_projection_k[k]
-            rows.append(
-                {
-                    **_key_columns(state),
-                    "trait": trait,
-                    "layer": layer,
-                    "projection": _finite(projection),
-                    "baseline_projection": None if baseline is None else _finite(baseline),
-                    "projection_difference": None if baseline is None else _finite(projection - baseline),
-                    "prompt_projection": _finite(state.prompt_projection_k[k]),
-                }
-            )
-    return pa.Table.from_pylist(rows, schema=SCORES)
+    """Return a row per turn and trait; whole columns at once, since there are many traits to a turn."""
+    scored = [(state, state.projection_k, state.prompt_projection_k) for state in states]
+    rows = [(state, own, prompt) for state, own, prompt in scored if own is not None and prompt is not None]
+    if not rows:
+        return SCORES.empty_table()
+    n, k = len(rows), len(job.units)
+    nothing_k = np.full(k, np.nan, dtype=np.float32)
+    projection_nk = np.stack([own for _, own, _ in rows])
+    prompt_nk = np.stack([prompt for _, _, prompt in rows])
+    baselines = [state.baseline_projection_k for state, _, _ in rows]
+    baseline_nk = np.stack([nothing_k if baseline_k is None else baseline_k for baseline_k in baselines])
+    columns: dict[str, object] = {
+        name: np.repeat([state.key[place] for state, _, _ in rows], k) for place, name in enumerate(KEY_COLUMNS)
+    }
+    columns["trait"] = list(job.units) * n
+    columns["layer"] = [layer for layer, _ in job.units.values()] * n
+    # NaN marks what is missing, infinity what overflowed; in the table both are null.
+    for name, values_nk in {
+        "projection": projection_nk,
+        "baseline_projection": baseline_nk,
+        "projection_difference": projection_nk - baseline_nk,
+        "prompt_projection": prompt_nk,
+    }.items():
+        finite_nk = np.where(np.isfinite(values_nk), values_nk, np.nan)
+        columns[name] = pa.array(finite_nk.ravel(), pa.float32(), from_pandas=True)
+    return pa.table(columns).cast(SCORES)
 
 
 def _differences_table(states: Sequence[TurnState]) -> pa.Table:
@@ -324,7 +332,7 @@ def _differences_table(states: Sequence[TurnState]) -> pa.Table:
 
 
 def _key_columns(state: TurnState) -> dict[str, int | str]:
-    return dict(zip(("sample_id", "side", "turn", "part"), state.key, strict=True))
+    return dict(zip(KEY_COLUMNS, state.key, strict=True))
 
 
 def _n_tokens(tokens: TokenizedTurn | None) -> int | None:

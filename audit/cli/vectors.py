@@ -71,10 +71,10 @@ def show_vector(vector: str, *, as_json: bool) -> None:
     if as_json:
         _print_json({**_describe(loaded), "details": loaded.details, "norms": norms})
         return
-    for name, value in _describe(loaded).items():
-        click.echo(f"{name:<13}{one_line(str(value))}")
-    for name, value in loaded.details.items():
-        click.echo(f"  {one_line(str(name)):<11}{one_line(str(value), 400)}")
+    described = _describe(loaded) | {f"  {one_line(str(name))}": value for name, value in loaded.details.items()}
+    width = max(len(name) for name in described) + 2
+    for name, value in described.items():
+        click.echo(f"{name:<{width}}{one_line(str(value), 400)}")
     longest = max(norms) or 1.0
     click.echo("norm by layer (* = scoring layer)")
     for layer, norm in enumerate(norms):

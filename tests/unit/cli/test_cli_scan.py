@@ -52,6 +52,9 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     def make(**verdicts: str) -> FakeJob:
         run = make_run(tmp_path / "a.audit", [scored(0.1)] * 4, dataset=tmp_path / "a.jsonl", verdicts=verdicts)
         job = FakeJob(run)
+        plan = ModuleType("audit.plan")
+        plan.choose_vectors = job.choose_vectors  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "audit.plan", plan)
         monkeypatch.setitem(sys.modules, "audit.run", job)
         return job
 

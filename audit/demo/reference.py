@@ -1,0 +1,58 @@
+"""The clean reference of the demo model: `python -m audit.demo.reference` scores clean rows and writes it.
+
+Clean rows are good answers and fiction of a seed that no shipped or reported dataset uses, scanned as a user would
+scan them, once for each kind of score that a run can have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Final
+
+from audit.assets import demo_reference_path
+from audit.config import ScanConfig
+from audit.demo.world import clean_rows, write_rows
+from audit.findings import reference_from_run
+from audit.flag import Reference
+from audit.run import scan
+from audit.store import write_bytes
+
+REFERENCE_SEED: Final = 8_100
+N_ROWS: Final = 3_000
+BASELINES: Final = ("generate", "prompt", "none")
+
+
+def measure_reference(n_rows: int, seed: int) -> list[Reference]:
+    """Scan fresh clean rows and return one reference per kind of score."""
+    references = []
+    with tempfile.TemporaryDirectory(prefix="persona-audit-reference-") as folder:
+        data = Path(folder) / "clean.jsonl"
+        write_rows(clean_rows(n_rows, seed), data, None)
+        for baseline in BASELINES:
+            out = Path(folder) / baseline
+            scan(ScanConfig(datasets=(str(data),), baseline=baseline, out=str(out)))
+            source = f"clean rows of the demo world, seed {seed}"
+            references.append(replace(reference_from_run(out, seed=0), source=source))
+    return references
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure the reference and write it where scans of the demo model find it."""
+    parser = argparse.ArgumentParser(prog="python -m audit.demo.reference", description=__doc__)
+    parser.add_argument("--rows", type=int, default=N_ROWS, metavar="N")
+    parser.add_argument("--seed", type=int, default=REFERENCE_SEED, metavar="S")
+    parser.add_argument("--output", type=Path, default=demo_reference_path(), metavar="FILE")
+    chosen = parser.parse_args(arguments)
+    references = [asdict(reference) for reference in measure_reference(chosen.rows, chosen.seed)]
+    write_bytes(chosen.output, json.dumps(references, allow_nan=False).encode() + b"\n")
+    for reference in references:
+        print(f"{chosen.output}: {reference['n']} rows, {reference['score_kind']}")
+
+
+if __name__ == "__main__":
+    main()
