@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,43 +32,56 @@ class BaselineFile:
         self._render_prompt = render_prompt
         self._index = index
 
-    def find(self, sample_id: int, turn: Turn) -> str | None:
-        """Return the ready response for a turn, None without a match."""
-        key = self._key(sample_id, turn)
+    def find(self, sample_id: int, ordinal: int, turn: Turn) -> str | None:
+        """Return the ready response for a turn, the `ordinal`-th of its side in its record; None without a match."""
+        key = self._key(sample_id, ordinal, turn)
         if key is None:
             return None
         row = self._index.execute("SELECT response FROM baseline WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
 
-    def fill(self) -> int:
-        """Read the file into the index and return the number of distinct keys."""
+    def fill(self, turns: str) -> None:
+        """Read the file into the index; empty responses are no baseline and are left out."""
         source = survey_source(self.path)
-        for record in read_samples(source):
+        # Positions are counted over the turns that are scored; a prompt is found at whatever turn it stands.
+        for record in read_samples(source, turns=turns if self.by == "position" else "all"):
             if isinstance(record, Sample):
                 rows = [
                     (key, turn.response)
-                    for turn in record.turns
-                    if turn.side in SCORED_SIDES and (key := self._key(record.sample_id, turn)) is not None
+                    for ordinal, turn in number_turns(record.turns)
+                    if turn.side in SCORED_SIDES
+                    and turn.response.strip()
+                    and (key := self._key(record.sample_id, ordinal, turn)) is not None
                 ]
                 self._index.executemany("INSERT OR IGNORE INTO baseline VALUES (?, ?)", rows)
         self._index.commit()
-        (n_keys,) = self._index.execute("SELECT count(*) FROM baseline").fetchone()
-        return int(n_keys)
 
-    def _key(self, sample_id: int, turn: Turn) -> bytes | None:
+    def _key(self, sample_id: int, ordinal: int, turn: Turn) -> bytes | None:
         if self.by == "position":
-            return f"{sample_id}/{turn.turn}".encode()
+            return f"{sample_id}/{ordinal}".encode()
         rendered = self._render_prompt(turn.prompt)
         return None if rendered is None else hashlib.sha256(rendered.encode("utf-8", "surrogatepass")).digest()
 
 
+def number_turns(turns: Iterable[Turn]) -> Iterator[tuple[int, Turn]]:
+    """Yield each turn with its number among the turns of its side, from 0.
+
+    Unlike the index of the message it does not depend on a system prompt.
+    """
+    seen: Counter[str] = Counter()
+    for turn in turns:
+        yield seen[turn.side], turn
+        seen[turn.side] += 1
+
+
 @contextmanager
-def open_baseline(path: str, *, by: str, render_prompt: RenderPrompt) -> Iterator[BaselineFile]:
+def open_baseline(path: str, *, by: str, turns: str, render_prompt: RenderPrompt) -> Iterator[BaselineFile]:
     """Index a baseline dataset for the time of a scan.
 
     Args:
         path: a dataset in any readable shape.
         by: `prompt` or `position`.
+        turns: `all` or `last`, as in the scan.
         render_prompt: messages to the text the model would be prompted with; None where its template refuses them.
 
     Raises:
@@ -79,7 +93,7 @@ def open_baseline(path: str, *, by: str, render_prompt: RenderPrompt) -> Iterato
             index.execute("PRAGMA synchronous = OFF")
             index.execute("CREATE TABLE baseline (key BLOB PRIMARY KEY, response TEXT) WITHOUT ROWID")
             baseline = BaselineFile(path, by, render_prompt, index)
-            baseline.fill()
+            baseline.fill(turns)
             yield baseline
         finally:
             index.close()

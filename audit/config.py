@@ -6,6 +6,7 @@ Knows which values can work together; does not open a file or a model.
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ MAX_SHARD_ROWS = 1000
 BASELINE_KINDS = ("generate", "prompt", "none")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
-# Where a run lies and how it is shown does not change a score, so these may differ when a run continues.
-_NOT_COMPARED = frozenset({"out", "fresh", "datasets"})
+# These do not change a score, so they may differ when a run continues. Datasets are compared by content.
+_NOT_COMPARED = frozenset({"out", "fresh", "datasets", "strict", "reference"})
+_PATHS = ("out", "model", "adapter", "baseline", "reference")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,7 @@ class ScanConfig:
     fresh: bool = False
 
     def __post_init__(self) -> None:
+        self._accept_paths()
         if not self.datasets:
             raise ConfigError("DATASET", "no dataset given", "name at least one file")
         _check_choice("--format", self.format, FORMATS)
@@ -99,8 +102,10 @@ class ScanConfig:
         for column in self.keep_columns:
             if not re.fullmatch(r"[^\x00-\x1f\"]+", column):
                 raise ConfigError("--keep-columns", f"{column!r} is no field name", "name a field of the records")
-            if is_fixed_column(column):
+            if is_fixed_column(column.casefold()):
                 raise ConfigError("--keep-columns", f"{column!r} is a column of the run already", "rename the field")
+        if len({column.casefold() for column in self.keep_columns}) < len(self.keep_columns):
+            raise ConfigError("--keep-columns", "a field is named twice", "name each field once (SQL ignores case)")
         if self.model is None and self.revision is not None:
             raise ConfigError("--revision", "the demo model has no revisions", "name the model with --model")
         if self.model is not None and not self.vectors:
@@ -109,6 +114,17 @@ class ScanConfig:
                 f"no persona vectors given for {self.model}",
                 "pass --vectors FILE; vectors belong to one model",
             )
+
+    def _accept_paths(self) -> None:
+        for name in ("datasets", "vectors"):
+            value = getattr(self, name)
+            if isinstance(value, str | os.PathLike):
+                raise ConfigError(name, "is one path, not a tuple of them", f"write {name}=({os.fspath(value)!r},)")
+            object.__setattr__(self, name, tuple(os.fspath(path) for path in value))
+        for name in _PATHS:
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, os.fspath(value))
 
     @property
     def run_path(self) -> Path:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from audit.samples import Sample
+from audit.schema import SCORED_SIDES
 from audit.score import correlation
 from audit.shard import ScoringJob, TurnKey, score_turns
 
@@ -60,23 +61,28 @@ def choose_probe(n_records: int, seed: int) -> frozenset[int]:
 
 def describe_domain(nll_by_turn: Mapping[TurnKey, float], threshold: float | None) -> Domain:
     """Judge from the probe's losses whether the dataset lies in the model's domain (more than half of it must)."""
-    if not nll_by_turn:
+    # A rejected side is not trained towards, so it does not say what the data is like.
+    counted = {key: nll for key, nll in nll_by_turn.items() if key[1] in SCORED_SIDES}
+    if not counted:
         return Domain(0, None, None, threshold, None)
-    losses = np.asarray(list(nll_by_turn.values()))
-    n_probed = len({sample_id for sample_id, *_ in nll_by_turn})
+    losses = np.asarray(list(counted.values()))
+    n_probed = len({sample_id for sample_id, *_ in counted})
     if threshold is None:
         return Domain(n_probed, float(losses.mean()), None, None, None)
     out_share = float((losses > threshold).mean())
     return Domain(n_probed, float(losses.mean()), out_share, threshold, out_share <= 0.5)
 
 
-def measure_agreement(samples: Sequence[Sample], job: ScoringJob) -> dict[str, float | None]:
+def measure_agreement(probe: Sequence[Sample], job: ScoringJob) -> dict[str, float | None]:
     """Return, per trait, the correlation of the prompt baseline's difference with the true one on some samples.
 
-    The model's own responses are generated for the first 64 samples of the (random) probe. Source: arXiv 2507.21509,
+    The model's own responses are generated for 64 seeded samples of the probe. Source: arXiv 2507.21509,
     appendix I, where the cheap difference agrees well for some traits and badly for others.
     """
-    states = score_turns(samples[:AGREEMENT_SAMPLES], replace(job, baseline="generate", is_nll_for_all=False))
+    generator = np.random.default_rng([job.seed, len(probe)])
+    chosen = np.sort(generator.choice(len(probe), min(len(probe), AGREEMENT_SAMPLES), replace=False))
+    samples = [probe[position] for position in chosen]
+    states = score_turns(samples, replace(job, baseline="generate", is_nll_for_all=False))
     cheap, true = [], []
     for state in states:
         if state.baseline_projection_k is not None:

@@ -5,7 +5,8 @@ Everything here can be computed again from the parts; nothing here changes a sco
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from audit.cluster import (
     find_keywords,
     summarise_clusters,
 )
+from audit.errors import RunError
 from audit.flag import (
     Reference,
     TraitScores,
@@ -49,51 +51,74 @@ class Findings:
 
     verdicts: list[dict[str, Any]]
     reference: dict[str, Any] | None
-    n_flagged: int
-    expected_false_flags: float | None
-    n_clusters: int
+    counts: dict[str, Any]
 
 
-def find_reference(manifest: dict[str, Any], path: str | None, seed: int) -> Reference | None:
-    """Return the clean reference of a run: the one named, the bundled one for the demo model, or None.
+def describe_scoring(manifest: dict[str, Any]) -> dict[str, str]:
+    """Return what, beside model, vectors and score kind, a reference must share with a run that is held against it."""
+    adapter = manifest["model"]["adapter"]
+    return {
+        "baseline": manifest["baseline"]["kind"],
+        "adapter": adapter["sha256"][:12] if adapter else "none",
+        "turns": manifest["config"]["turns"],
+    }
+
+
+def find_reference(manifest: dict[str, Any], path: str | None, seed: int) -> tuple[Reference | None, str | None]:
+    """Return the clean reference of a run and a notice: the one named, the bundled one for the demo model, or None.
 
     Raises:
-        RunError: the reference is no finished run, or was scored in another way.
+        RunError: the reference that was named is no finished run, or was scored in another way.
     """
-    kind = score_kind(manifest)
-    fingerprint = manifest["model"]["fingerprint"]
-    scores = _empty_scores(manifest)
-    if path is None:
-        if manifest["model"]["id"] != DEMO_MODEL_ID or not demo_reference_path().is_file():
-            return None
-        bundled = load_reference(demo_reference_path()).get(kind)
-        if bundled is None or any(
-            trait not in bundled.traits
-            or (bundled.traits[trait].layer, bundled.traits[trait].vector_sha256) != (own.layer, own.vector_sha256)
-            for trait, own in scores.items()
-        ):
-            return None
-        return bundled
-    reference = reference_from_run(Path(path), seed=seed)
-    check_reference(reference, model_fingerprint=fingerprint, score_kind=kind, scores=scores)
-    return reference
+    if path is not None:
+        reference = reference_from_run(Path(path), seed=seed)
+        _check_reference(reference, manifest)
+        return reference, None
+    if manifest["model"]["id"] != DEMO_MODEL_ID or not demo_reference_path().is_file():
+        return None, None
+    bundled = load_reference(demo_reference_path()).get(score_kind(manifest))
+    if bundled is None:
+        return None, None
+    try:
+        _check_reference(bundled, manifest)
+    except RunError as error:
+        return None, f"the bundled clean reference does not fit this scan: {error.finding}"
+    return bundled, None
+
+
+def _check_reference(reference: Reference, manifest: dict[str, Any]) -> None:
+    check_reference(
+        reference,
+        model_fingerprint=manifest["model"]["fingerprint"],
+        score_kind=score_kind(manifest),
+        scored_with=describe_scoring(manifest),
+        scores=_empty_scores(manifest),
+    )
 
 
 def reference_from_run(path: Path, *, seed: int) -> Reference:
-    """Make a clean reference from a finished run.
+    """Make a clean reference from a finished run; rows outside the model's domain are left out.
 
     Raises:
-        RunError: there is no finished run, or too few of its rows have scores.
+        RunError: there is no finished run, it lies outside the model's domain, or too few of its rows have scores.
     """
-    store = RunStore(path)
-    manifest = store.read_finished_manifest()
+    manifest = RunStore(path).read_finished_manifest()
+    undecided = _why_undecided(manifest)
+    if undecided is not None:
+        raise RunError(str(path), f"cannot be a reference: {undecided}", "use data that the model knows")
     with open_connection(path) as connection:
-        _, scores = _read_scores(connection, manifest)
+        sample_ids, scores = _read_scores(connection, manifest)
+        judged_n = _judged(connection, manifest, sample_ids)
+    clean = {
+        name: replace(trait, max_n=trait.max_n[judged_n], mean_n=trait.mean_n[judged_n])
+        for name, trait in scores.items()
+    }
     return make_reference(
         str(path),
         model_fingerprint=manifest["model"]["fingerprint"],
         score_kind=score_kind(manifest),
-        scores=scores,
+        scored_with=describe_scoring(manifest),
+        scores=clean,
         seed=seed,
     )
 
@@ -101,9 +126,13 @@ def reference_from_run(path: Path, *, seed: int) -> Reference:
 def write_findings(store: RunStore, manifest: dict[str, Any], inputs: Inputs, reference: Reference | None) -> Findings:
     """Compute and write flags, verdicts and clusters of a run whose parts are all there."""
     kind = score_kind(manifest)
+    undecided = _why_undecided(manifest)
     with open_connection(store.path) as connection:
         sample_ids, scores = _read_scores(connection, manifest)
         judged_n = _judged(connection, manifest, sample_ids)
+    if undecided is not None:
+        judged_n[:] = False
+    (store.path / "reference.json").unlink(missing_ok=True)
     if reference is not None:
         write_bytes(store.path / "reference.json", reference.to_json().encode())
     any_flag_n = np.zeros(len(sample_ids), dtype=bool)
@@ -125,19 +154,29 @@ def write_findings(store: RunStore, manifest: dict[str, Any], inputs: Inputs, re
             flagged_ids = table.filter(table["flagged"])["sample_id"].to_numpy()
             any_flag_n[np.searchsorted(sample_ids, flagged_ids)] = True
             n_flagged[trait] = len(flagged_ids)
-    verdicts = judge_traits(
-        scores, reference, n_flagged=n_flagged, judged_n=judged_n, undecided=_why_undecided(manifest)
-    )
+    verdicts = judge_traits(scores, reference, n_flagged=n_flagged, judged_n=judged_n, undecided=undecided)
     write_table(store.path / "verdicts.parquet", verdicts_table(verdicts))
     n_clusters = _write_clusters(store, manifest, inputs, scores, sample_ids, any_flag_n)
-    n_scored = int(np.logical_or.reduce([np.isfinite(own.max_n) for own in scores.values()]).sum()) if scores else 0
+    has_score_n = np.logical_or.reduce([np.isfinite(own.max_n) for own in scores.values()])
+    n_judged = int((has_score_n & judged_n).sum()) if reference else 0
     return Findings(
         verdicts=verdicts,
-        reference={"source": reference.source, "n": reference.n} if reference else None,
-        n_flagged=int(any_flag_n.sum()),
-        expected_false_flags=reference.any_share * n_scored if reference else None,
-        n_clusters=n_clusters,
+        reference=describe_reference(reference),
+        counts={
+            "n_judged": n_judged,
+            "n_flagged": int(any_flag_n.sum()),
+            "expected_false_flags": reference.any_share * n_judged if reference else None,
+            "n_clusters": n_clusters,
+        },
     )
+
+
+def describe_reference(reference: Reference | None) -> dict[str, Any] | None:
+    """Return what the manifest keeps of a reference: where it came from, its size, and a hash of its scores."""
+    if reference is None:
+        return None
+    digest = hashlib.sha256(reference.to_json().encode()).hexdigest()
+    return {"source": reference.source, "n": reference.n, "sha256": digest}
 
 
 def _empty_scores(manifest: dict[str, Any]) -> dict[str, TraitScores]:
@@ -169,13 +208,15 @@ def _read_scores(
 def _judged(
     connection: duckdb.DuckDBPyConnection, manifest: dict[str, Any], sample_ids: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Return False for samples whose loss lies above the domain's threshold."""
+    """Return False for samples with an answer, trained towards, whose loss lies above the domain's threshold."""
     judged = np.ones(len(sample_ids), dtype=bool)
     threshold = manifest["domain"]["threshold"]
     if threshold is None:
         return judged
     outside = connection.execute(
-        "SELECT DISTINCT sample_id FROM turns WHERE response_nll > ? ORDER BY sample_id", [threshold]
+        "SELECT DISTINCT sample_id FROM turns WHERE response_nll > ? AND part = 'answer' AND list_contains(?, side) "
+        "ORDER BY sample_id",
+        [threshold, list(SCORED_SIDES)],
     ).fetchnumpy()["sample_id"]
     judged[np.searchsorted(sample_ids, outside)] = False
     return judged

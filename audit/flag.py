@@ -74,12 +74,15 @@ class TraitReference:
 class Reference:
     """A clean reference: which scores it holds, of which model, and per trait.
 
-    `any_share` is the share of its rows above the threshold of at least one trait.
+    Attributes:
+        scored_with: what else decides how a score comes out, see `findings.describe_scoring`.
+        any_share: share of its rows above the threshold of at least one trait.
     """
 
     source: str
     model_fingerprint: str
     score_kind: str
+    scored_with: dict[str, str]
     n: int
     any_share: float
     traits: dict[str, TraitReference]
@@ -114,7 +117,13 @@ def load_reference(path: Path) -> dict[str, Reference]:
 
 
 def make_reference(
-    source: str, *, model_fingerprint: str, score_kind: str, scores: Mapping[str, TraitScores], seed: int
+    source: str,
+    *,
+    model_fingerprint: str,
+    score_kind: str,
+    scored_with: dict[str, str],
+    scores: Mapping[str, TraitScores],
+    seed: int,
 ) -> Reference:
     """Make a reference from a clean run's scores; a seeded part where it has more than 20,000 rows.
 
@@ -131,21 +140,27 @@ def make_reference(
         rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_REFERENCE_ROWS, replace=False))
     traits = {name: _trait_reference(trait, rows) for name, trait in scores.items()}
     above = np.logical_or.reduce([scores[name].max_n[rows] > traits[name].threshold for name in traits])
-    return Reference(source, model_fingerprint, score_kind, int(rows.size), float(above.mean()), traits)
+    return Reference(source, model_fingerprint, score_kind, scored_with, int(rows.size), float(above.mean()), traits)
 
 
 def check_reference(
-    reference: Reference, *, model_fingerprint: str, score_kind: str, scores: Mapping[str, TraitScores]
+    reference: Reference,
+    *,
+    model_fingerprint: str,
+    score_kind: str,
+    scored_with: Mapping[str, str],
+    scores: Mapping[str, TraitScores],
 ) -> None:
     """Refuse a reference that was scored in another way than the run.
 
     Raises:
-        RunError: another model, score kind, layer or vector; both values are named.
+        RunError: another model, score kind, baseline, adapter, choice of turns, layer or vector; both are named.
     """
     cure = "score the clean dataset with the same model, vectors, layer and baseline"
     pairs: list[tuple[str, Any, Any]] = [
         ("model", reference.model_fingerprint, model_fingerprint),
         ("score kind", reference.score_kind, score_kind),
+        *((name, reference.scored_with.get(name), value) for name, value in scored_with.items()),
     ]
     for name, trait in scores.items():
         if name not in reference.traits:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 
 from audit.config import ScanConfig
-from audit.errors import DataError, RunError
+from audit.errors import RunError
 from audit.events import Listener, PartWritten, StageAdvanced, StageFinished, StageStarted
 from audit.inputs import Inputs, read_range
-from audit.samples import Sample, SkippedSample
 from audit.shard import BLOCK_ROWS, ScoringJob, score_block
 from audit.store import Part, RunStore
 
@@ -44,7 +44,7 @@ def score_parts(
         pending: list[dict[str, pa.Table]] = []
         part_start, began = start, time.monotonic()
         for block_start, block_stop in split_blocks(start, stop, config.shard_rows):
-            block = _take(records, block_stop - block_start)
+            block = list(islice(records, block_stop - block_start))
             pending.append(score_block(block, job))
             listener(StageAdvanced("scoring", len(block)))
             elapsed = time.monotonic() - began
@@ -94,10 +94,3 @@ def split_blocks(start: int, stop: int, shard_rows: int) -> Iterator[tuple[int, 
         next_cut = shard_start + min(inside - inside % BLOCK_ROWS + BLOCK_ROWS, shard_rows)
         yield position, min(next_cut, stop)
         position = min(next_cut, stop)
-
-
-def _take(records: Iterator[Sample | SkippedSample], n: int) -> list[Sample | SkippedSample]:
-    block = [record for _, record in zip(range(n), records, strict=False)]
-    if len(block) != n:
-        raise DataError("DATASET", "the file has fewer records than a moment ago", "scan again when it is complete")
-    return block

@@ -19,8 +19,10 @@ from audit.model.chat import TEMPLATE_DATE
 from audit.model.generate import GENERATION_PARAMETERS
 from audit.model.load import LoadedModel, load_model
 from audit.schema import FORMAT_VERSION
-from audit.store import RunStore, hash_file
+from audit.store import RunStore, hash_file, identify_directory
 from audit.vectors import PersonaVector, check_fit, load_vectors
+
+BASELINE_CURE = f"choose {', '.join(BASELINE_KINDS)}, or the path of a dataset with ready responses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,13 @@ def choose_vectors(config: ScanConfig) -> dict[str, PersonaVector]:
     """
     paths = config.vectors or (str(demo_vectors_dir()),)
     vectors = load_vectors(paths)
+    for trait in vectors:
+        if f"{trait}_mean" in vectors:
+            raise VectorError(
+                vectors[f"{trait}_mean"].path,
+                f"the trait {trait}_mean would be a second column of that name beside the trait {trait}",
+                "rename one of the traits",
+            )
     missing = [trait for trait in config.traits if trait not in vectors]
     if missing:
         raise VectorError("--traits", f"no vector for {missing[0]}", f"there are vectors for {', '.join(vectors)}")
@@ -105,7 +114,7 @@ def refuse_other_settings(store: RunStore, manifest: Mapping[str, Any], settings
             keys = [key for key in sorted(theirs.keys() | ours.keys()) if theirs.get(key) != ours.get(key)]
             found += [f"{name} {key}: the run has {theirs.get(key)}, this scan {ours.get(key)}" for key in keys]
         else:
-            found.append(f"{name}: the run has {theirs}, this scan {ours}")
+            found.append(f"{name}: the run has {_shown(theirs)}, this scan {_shown(ours)}")
     if found:
         raise RunError(
             str(store.path),
@@ -114,13 +123,19 @@ def refuse_other_settings(store: RunStore, manifest: Mapping[str, Any], settings
         )
 
 
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def collect_settings(config: ScanConfig, inputs: Inputs, vectors: Mapping[str, PersonaVector]) -> dict[str, Any]:
     """Return everything that decides the scores and is known before the model is loaded."""
     is_file = config.baseline not in BASELINE_KINDS
     return {
         **config.compared(),
-        "baseline_sha256": hash_file(config.baseline) if is_file else None,
-        "inputs": {source.path: {"sha256": source.sha256, "format": source.format} for source in inputs.sources},
+        "baseline_sha256": hash_file(config.baseline, cure=BASELINE_CURE) if is_file else None,
+        "inputs": [f"{source.path} ({source.format}, sha256 {source.sha256[:12]})" for source in inputs.sources],
+        "model_files": identify_directory(config.model or str(demo_model_dir())),
+        "adapter_files": None if config.adapter is None else identify_directory(config.adapter),
         "vectors": {
             trait: {"layer": config.layer or vector.layer, "sha256": vector.sha256} for trait, vector in vectors.items()
         },

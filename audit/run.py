@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audit.baseline import BaselineFile, open_baseline
+from audit.baseline import BaselineFile, number_turns, open_baseline
 from audit.config import BASELINE_KINDS, ScanConfig
 from audit.confound import measure_run_agreement
 from audit.domain import DEMO_DOMAIN_NLL, choose_probe, describe_domain, measure_agreement
 from audit.errors import DataError, RunError
 from audit.events import Listener, Noted, StageAdvanced, StageFinished, StageStarted, Warned, ignore_events
 from audit.export import ExportReceipt, export_run
-from audit.findings import find_reference, write_findings
+from audit.findings import describe_reference, find_reference, write_findings
 from audit.flag import Reference
 from audit.inputs import Inputs, read_chosen, read_range, survey_inputs
 from audit.model.chat import render_prompt_or_none
@@ -42,6 +42,10 @@ from audit.summary import count_rows, summarise_run
 if TYPE_CHECKING:
     import duckdb
     import polars as pl
+
+
+NOTABLE_FAILED_SHARE = 0.05
+"""A larger share of turns without a baseline than this is said aloud."""
 
 
 class Run:
@@ -72,7 +76,7 @@ class Run:
         files = [store.table_path("scores", part) for part in store.parts()]
         if not files:
             raise RunError(str(self.path), "no part has been finished yet", "run the scan again to continue it")
-        return polars.scan_parquet(files)
+        return polars.scan_parquet(files, glob=False)
 
     @property
     def verdicts(self) -> list[dict[str, Any]]:
@@ -108,23 +112,25 @@ def scan(config: ScanConfig, *, listener: Listener = ignore_events) -> Run:
     inputs = survey_inputs(config, listener)
     vectors = choose_vectors(config)
     store = RunStore(config.run_path)
-    store.refuse_foreign()
     settings = collect_settings(config, inputs, vectors)
     if store.exists() and not config.fresh:
         manifest = store.read_manifest()
         refuse_other_settings(store, manifest, settings)
         if manifest["state"] == "finished":
-            listener(Noted(f"{store.path} holds this scan already, finished; --fresh starts over"))
-            return Run(store.path, manifest, n_reused=inputs.n_records)
+            return _return_finished(store, manifest, config, inputs, listener)
+    store.refuse_unwritable()
     listener(StageStarted("loading the model", None, ""))
     model = load_scan_model(config)
     listener(StageFinished("loading the model"))
     plan = Plan(config, inputs, vectors, model, settings, collect_notices(config, vectors, model))
-    for notice in plan.notices:
-        listener(Noted(notice))
+    for note in plan.notices:
+        listener(Noted(note))
     # Whatever can be refused is refused before `--fresh` removes an earlier run.
     manifest = start_manifest(plan)
-    reference = find_reference(manifest, config.reference, config.seed)
+    reference, notice = find_reference(manifest, config.reference, config.seed)
+    if notice is not None:
+        manifest["notices"].append(notice)
+        listener(Warned(notice))
     with _open_job(plan) as job, store.opened_for_writing(fresh=config.fresh):
         return _scan_into(store, plan, manifest, job, reference, listener)
 
@@ -148,22 +154,42 @@ def _scan_into(
     store.write_manifest(manifest)
     n_reused = sum(part.n_rows for part in store.parts())
     n_scored = score_parts(store, manifest, config, inputs, job, listener, n_reused=n_reused)
-    with _timed(manifest, "findings"):
-        findings = write_findings(store, manifest, inputs, reference)
     if manifest["baseline"]["agreement"] is None and config.baseline not in ("prompt", "none"):
         manifest["baseline"]["agreement"] = measure_run_agreement(store.path)
+    manifest["counts"] = count_rows(store.path)
+    n_turns = manifest["counts"]["n_scored_turns"]
+    n_failed = manifest["counts"]["turn_statuses"].get("baseline_failed", 0)
+    if n_failed > NOTABLE_FAILED_SHARE * n_turns:
+        warning = f"{n_failed} of {n_turns} scored turns have no baseline, hence no difference"
+        manifest["notices"].append(warning)
+        listener(Warned(warning))
+    _conclude(store, manifest, inputs, reference)
+    return Run(store.path, manifest, n_scored=n_scored, n_reused=n_reused)
+
+
+def _return_finished(
+    store: RunStore, manifest: dict[str, Any], config: ScanConfig, inputs: Inputs, listener: Listener
+) -> Run:
+    """Return a finished run as it is; with another clean reference its findings are made anew from its scores."""
+    reference, _ = find_reference(manifest, config.reference, config.seed)
+    if describe_reference(reference) == manifest["reference"]:
+        listener(Noted(f"{store.path} holds this scan already, finished; --fresh starts over"))
+    else:
+        listener(Noted(f"{store.path} holds these scores already; they are judged anew by another reference"))
+        with store.opened_for_writing(fresh=False):
+            _conclude(store, manifest, inputs, reference)
+    return Run(store.path, manifest, n_reused=inputs.n_records)
+
+
+def _conclude(store: RunStore, manifest: dict[str, Any], inputs: Inputs, reference: Reference | None) -> None:
+    with _timed(manifest, "findings"):
+        findings = write_findings(store, manifest, inputs, reference)
     manifest["verdicts"] = findings.verdicts
     manifest["reference"] = findings.reference
-    manifest["counts"] = {
-        **count_rows(store.path),
-        "n_flagged": findings.n_flagged,
-        "expected_false_flags": findings.expected_false_flags,
-        "n_clusters": findings.n_clusters,
-    }
+    manifest["counts"] |= findings.counts
     manifest["state"] = "finished"
     manifest["finished_at"] = now()
     store.write_manifest(manifest)
-    return Run(store.path, manifest, n_scored=n_scored, n_reused=n_reused)
 
 
 @contextmanager
@@ -186,7 +212,10 @@ def _open_job(plan: Plan) -> Iterator[ScoringJob]:
         yield job
         return
     with open_baseline(
-        config.baseline, by=config.baseline_by, render_prompt=lambda prompt: render_prompt_or_none(model, prompt)
+        config.baseline,
+        by=config.baseline_by,
+        turns=config.turns,
+        render_prompt=lambda prompt: render_prompt_or_none(model, prompt),
     ) as baseline:
         _refuse_no_match(baseline, config, plan.inputs)
         yield replace(job, baseline=baseline)
@@ -194,13 +223,19 @@ def _open_job(plan: Plan) -> Iterator[ScoringJob]:
 
 def _refuse_no_match(baseline: BaselineFile, config: ScanConfig, inputs: Inputs) -> None:
     records = read_range(inputs, 0, inputs.n_records, turns=config.turns)
-    turns = ((record.sample_id, turn) for record in records if isinstance(record, Sample) for turn in record.turns)
-    if not any(baseline.find(sample_id, turn) is not None for sample_id, turn in turns):
-        raise DataError(
-            baseline.path,
-            "no response in this baseline file belongs to a prompt of the dataset",
-            "check that the prompts are the same, or match by --baseline-by position",
-        )
+    found = (
+        baseline.find(record.sample_id, ordinal, turn)
+        for record in records
+        if isinstance(record, Sample)
+        for ordinal, turn in number_turns(record.turns)
+    )
+    if all(response is None for response in found):
+        cures = {
+            "prompt": "check that the prompts are the same, or match by --baseline-by position",
+            "position": "check that the files have their records in the same order, or match by --baseline-by prompt",
+        }
+        finding = "no response in this baseline file belongs to a turn of the dataset"
+        raise DataError(baseline.path, finding, cures[config.baseline_by])
 
 
 def _probe(

@@ -15,7 +15,6 @@ DIFFERENCE_DIMENSIONS = 64
 """Width of the stored difference vectors: enough for clustering (Johnson-Lindenstrauss), 256 bytes a row."""
 
 FORMATS = ("chat", "prompt_completion", "preference", "sharegpt", "alpaca", "hh")
-SIDES = ("response", "chosen", "rejected")
 SCORED_SIDES = ("response", "chosen")
 """Sides that training pushes towards, hence the only ones that flag a row."""
 
@@ -116,7 +115,11 @@ VERDICTS = pa.schema(
         _field("trait", pa.string(), "trait"),
         _field("layer", pa.int32(), "decoder block, from 1"),
         _field("n", pa.int64(), "samples with a score"),
-        _field("mean_difference", pa.float64(), "mean over samples of the mean over turns"),
+        _field(
+            "mean_difference",
+            pa.float64(),
+            "mean over samples of the mean over turns; of raw projections in a run without baseline",
+        ),
         _field("ci_low", pa.float64(), "95 % interval of mean_difference"),
         _field("ci_high", pa.float64(), "95 % interval of mean_difference"),
         _field("cohens_d", pa.float64(), "against the reference; null without one"),

@@ -14,21 +14,21 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from audit.baseline import BaselineFile
+from audit.baseline import BaselineFile, number_turns
 from audit.model.chat import RenderedTurn, TokenizedTurn, UnscoredTurn, render_turn, tokenize_turns
 from audit.model.generate import answer_prompts
 from audit.model.hidden import project_turns
 from audit.model.load import LoadedModel
 from audit.model.loss import measure_nll
 from audit.samples import Message, Sample, SkippedSample, Turn
-from audit.schema import DIFFERENCES, SAMPLES, SCORED_STATUSES, SCORES, TURNS
+from audit.schema import DIFFERENCES, SAMPLES, SCORED_STATUSES, SCORES, TURN_KEY, TURNS
 from audit.surface import describe_surface, is_refusal
 
 BLOCK_ROWS = 64
 """Records per block: enough to fill batches, few enough that a part closes in time on slow models."""
 
 TurnKey = tuple[int, str, int, str]
-KEY_COLUMNS = ("sample_id", "side", "turn", "part")
+KEY_COLUMNS = tuple(field.name for field in TURN_KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,14 @@ class TurnState:
     """A turn on its way through a block: filled in step by step, written once."""
 
     sample_id: int
+    ordinal: int
     turn: Turn
     status: str = "ok"
     reason: str | None = None
     rendered: RenderedTurn | None = None
     tokens: TokenizedTurn | None = None
     baseline_text: str | None = None
+    baseline_reason: str | None = None
     baseline_tokens: TokenizedTurn | None = None
     response_nll: float | None = None
     projection_k: NDArray[np.float32] | None = None
@@ -106,7 +108,7 @@ def score_block(records: Sequence[Sample | SkippedSample], job: ScoringJob) -> d
 
 def score_turns(samples: Sequence[Sample], job: ScoringJob) -> list[TurnState]:
     """Score every turn of the samples; turns that cannot be scored carry a status and a reason."""
-    states = [TurnState(sample.sample_id, turn) for sample in samples for turn in sample.turns]
+    states = _begin(samples)
     _tokenize(states, job)
     scored = [state for state in states if state.tokens is not None]
     _find_baselines(scored, job)
@@ -121,7 +123,7 @@ def score_turns(samples: Sequence[Sample], job: ScoringJob) -> list[TurnState]:
 
 def measure_turn_losses(samples: Sequence[Sample], job: ScoringJob) -> dict[TurnKey, float]:
     """Return the loss of every turn that can be tokenized, nats per token; nothing is generated or projected."""
-    states = [TurnState(sample.sample_id, turn) for sample in samples for turn in sample.turns]
+    states = _begin(samples)
     _tokenize(states, job)
     scored = [state for state in states if state.tokens is not None]
     measure_losses(scored, job)
@@ -133,6 +135,12 @@ def measure_losses(states: Sequence[TurnState], job: ScoringJob) -> None:
     tokens = [state.tokens for state in states if state.tokens is not None]
     for state, nll in zip(states, measure_nll(job.model, tokens, batch_tokens=job.batch_tokens), strict=True):
         state.response_nll = _finite(nll)
+
+
+def _begin(samples: Sequence[Sample]) -> list[TurnState]:
+    return [
+        TurnState(sample.sample_id, ordinal, turn) for sample in samples for ordinal, turn in number_turns(sample.turns)
+    ]
 
 
 def _tokenize(states: Sequence[TurnState], job: ScoringJob) -> None:
@@ -159,8 +167,8 @@ def _find_baselines(states: Sequence[TurnState], job: ScoringJob) -> None:
         return
     if isinstance(job.baseline, BaselineFile):
         for state in states:
-            state.baseline_text = job.baseline.find(state.sample_id, state.turn)
-        missing = "no response to this prompt in the baseline file"
+            state.baseline_text = job.baseline.find(state.sample_id, state.ordinal, state.turn)
+            state.baseline_reason = "no response to this prompt in the baseline file"
     else:
         answers = answer_prompts(
             job.model,
@@ -171,12 +179,14 @@ def _find_baselines(states: Sequence[TurnState], job: ScoringJob) -> None:
             seed=job.seed,
         )
         for state, answer in zip(states, answers, strict=True):
-            state.baseline_text = answer.text
-        missing = "the model's own response is empty"
-    _tokenize_baselines(states, job, missing)
+            state.baseline_text = answer.text if answer.text.strip() else None
+            state.baseline_reason = (
+                "the model's own response is empty" if answer.finished else "the prompt leaves no room for a response"
+            )
+    _tokenize_baselines(states, job)
 
 
-def _tokenize_baselines(states: Sequence[TurnState], job: ScoringJob, missing: str) -> None:
+def _tokenize_baselines(states: Sequence[TurnState], job: ScoringJob) -> None:
     # Both sides of a preference, and repeated prompts, share one baseline: it is rendered and scored once.
     rendered: dict[tuple[tuple[Message, ...], str], RenderedTurn | UnscoredTurn] = {}
     for state in states:
@@ -188,15 +198,15 @@ def _tokenize_baselines(states: Sequence[TurnState], job: ScoringJob, missing: s
     tokenized = dict(zip(good, tokenize_turns(job.model, list(good.values()), job.max_tokens), strict=True))
     for state in states:
         if state.baseline_text is None:
-            state.status, state.reason = "baseline_failed", missing
+            state.status, state.reason = "baseline_failed", state.baseline_reason
             continue
         key = (state.turn.prompt, state.baseline_text)
-        outcome = tokenized.get(key, rendered[key])
-        if isinstance(outcome, TokenizedTurn):
-            state.baseline_tokens = outcome
-        else:
-            finding = missing if outcome.status == "empty_response" else outcome.reason  # type: ignore[union-attr]
-            state.status, state.reason = "baseline_failed", finding
+        outcomes = (rendered[key], tokenized.get(key))
+        failed = next((outcome for outcome in outcomes if isinstance(outcome, UnscoredTurn)), None)
+        if failed is not None:
+            state.status, state.reason = "baseline_failed", failed.reason
+        elif isinstance(outcomes[1], TokenizedTurn):
+            state.baseline_tokens = outcomes[1]
 
 
 def _project(states: Sequence[TurnState], job: ScoringJob) -> None:
@@ -281,8 +291,8 @@ def _turns_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
                 "status": state.status,
                 "reason": state.reason,
                 "n_prompt_tokens": state.tokens.n_prompt_tokens if state.tokens else None,
-                "n_response_tokens": _n_tokens(state.tokens),
-                "n_baseline_tokens": _n_tokens(state.baseline_tokens),
+                "n_response_tokens": state.tokens.n_response_tokens if state.tokens else None,
+                "n_baseline_tokens": state.baseline_tokens.n_response_tokens if state.baseline_tokens else None,
                 "response_nll": state.response_nll,
                 "is_refusal": surface.is_refusal if surface else None,
                 "baseline_is_refusal": is_refusal(state.baseline_text) if state.baseline_text else None,
@@ -333,10 +343,6 @@ def _differences_table(states: Sequence[TurnState]) -> pa.Table:
 
 def _key_columns(state: TurnState) -> dict[str, int | str]:
     return dict(zip(KEY_COLUMNS, state.key, strict=True))
-
-
-def _n_tokens(tokens: TokenizedTurn | None) -> int | None:
-    return None if tokens is None else tokens.stop - tokens.start
 
 
 def _kept_text(value: str | int | float | bool | None) -> str | None:

@@ -31,6 +31,7 @@ COMMITTED_LAST = "samples"
 PART_TABLES = ("turns", "scores", "differences", COMMITTED_LAST)
 RUN_FILES = ("flags.parquet", "clusters.parquet", "cluster_summary.parquet", "verdicts.parquet", "reference.json")
 
+_SAMPLED_BYTES = 1 << 20
 _PART_NAME = re.compile(r"part-(\d{12})-(\d{12})\.parquet")
 
 
@@ -80,20 +81,47 @@ class RunStore:
         Raises:
             RunError: the path is a file, holds something that is no run, cannot be written, or is being written.
         """
+        self.refuse_unwritable()
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / LOCK, timeout=0)
         try:
-            self.refuse_foreign()
-            self.path.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.path / LOCK, timeout=0):
-                if fresh:
-                    self._remove_run()
-                for table in PART_TABLES:
-                    (self.path / table).mkdir(exist_ok=True)
-                self._remove_unfinished()
-                yield
+            lock.acquire()
         except Timeout as error:
             raise RunError(
                 str(self.path), "another scan is writing here", "wait for it, or choose another --out"
             ) from error
+        try:
+            with self._explained_errors():
+                # Parts without a manifest are nobody's: what they were scored with is not known.
+                if fresh or not self.exists():
+                    self._remove_run()
+                for table in PART_TABLES:
+                    (self.path / table).mkdir(exist_ok=True)
+                self._remove_unfinished()
+            yield
+        finally:
+            lock.release()
+
+    def refuse_unwritable(self) -> None:
+        """Refuse a path that is a file, a directory of something else, or cannot be written.
+
+        Raises:
+            RunError: with what was found there.
+        """
+        with self._explained_errors():
+            self._refuse_foreign()
+            is_new = not self.path.exists()
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".writable.part"
+            probe.touch()
+            probe.unlink()
+            if is_new:
+                self.path.rmdir()
+
+    @contextmanager
+    def _explained_errors(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             if isinstance(error, AuditError):
                 raise
@@ -101,12 +129,7 @@ class RunStore:
                 str(self.path), f"cannot be written: {error.strerror or error}", "choose another --out"
             ) from error
 
-    def refuse_foreign(self) -> None:
-        """Refuse a path that is a file, or a directory of something else.
-
-        Raises:
-            RunError: with what was found there.
-        """
+    def _refuse_foreign(self) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise RunError(str(self.path), "is a file, not a run directory", "choose another --out")
         if self.path.is_dir() and not self.exists():
@@ -179,11 +202,12 @@ class RunStore:
         write_bytes(self.manifest_path, json.dumps(manifest, indent=1, allow_nan=False).encode() + b"\n")
 
     def _remove_run(self) -> None:
-        # The manifest goes first: without it a half-removed directory cannot be taken for a run.
+        # The manifest goes first: without it what is left is neither read nor continued.
         for name in (MANIFEST, *RUN_FILES):
             (self.path / name).unlink(missing_ok=True)
         for table in PART_TABLES:
-            shutil.rmtree(self.path / table, ignore_errors=True)
+            if (self.path / table).is_dir():
+                shutil.rmtree(self.path / table)
 
     def _remove_unfinished(self) -> None:
         done = {part.name for part in self.parts()}
@@ -218,6 +242,25 @@ def hash_file(path: str | Path, *, cure: str = "check the path") -> str:
             return hashlib.file_digest(handle, "sha256").hexdigest()
     except OSError as error:
         raise MissingDataError(str(path), f"cannot be read: {error.strerror}", cure) from error
+
+
+def identify_directory(path: str | Path) -> str | None:
+    """Return a digest that changes when a file of a directory is replaced: names, sizes, first and last mebibyte.
+
+    Cheap enough for a model of many gigabytes. None where the path is no directory (an id on a hub).
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        return None
+    digest = hashlib.sha256()
+    for file in sorted(entry for entry in folder.iterdir() if entry.is_file()):
+        size = file.stat().st_size
+        digest.update(f"{file.name}\0{size}\0".encode("utf-8", "surrogateescape"))
+        with file.open("rb") as handle:
+            digest.update(handle.read(_SAMPLED_BYTES))
+            handle.seek(max(size - _SAMPLED_BYTES, 0))
+            digest.update(handle.read(_SAMPLED_BYTES))
+    return digest.hexdigest()
 
 
 @contextmanager

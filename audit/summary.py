@@ -61,7 +61,8 @@ def summarise_run(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         "counts": {
             **counts,
             "n_flagged": n_flagged,
-            "flagged_share": n_flagged / counts["n_ok"] if n_flagged is not None and counts["n_ok"] else None,
+            "n_judged": counts.get("n_judged"),
+            "flagged_share": n_flagged / counts["n_judged"] if counts.get("n_judged") else None,
             "expected_false_flags": counts.get("expected_false_flags"),
         },
         "domain": manifest["domain"],

@@ -30,7 +30,8 @@ reading_options = option_group(
     click.option(
         "--format",
         metavar="NAME",
-        help="Record family: chat, prompt_completion, preference, sharegpt, alpaca, qa, hh or text. "
+        # Written out, as the list in audit.schema comes with pyarrow, which help does not load.
+        help="Record family: chat, prompt_completion, preference, sharegpt, alpaca or hh. "
         "Default: detected over the first rows and said aloud.",
     ),
     click.option(

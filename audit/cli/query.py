@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "json", "csv", "parquet")
 
+_SUFFIXES = (".json", ".csv", ".parquet")
 _LOOK_EVERY_S = 0.2
 
 
@@ -74,7 +75,7 @@ def query(
       cluster_summary  one row per cluster
       verdicts         one row per trait
 
-    A table shows the first 100 rows; json, csv and parquet hold all of them.
+    A printed table shows the first 100 rows; json, csv, parquet and an --output hold all of them.
     """
     from audit.query import named_queries, open_connection, run_named, run_query
 
@@ -93,9 +94,9 @@ def query(
     from audit.cli.results import open_output, write_result
 
     with open_connection(run) as connection:
-        relation = run_query(connection, sql) if sql else run_named(connection, str(name), _read_params(params))
+        relation = run_query(connection, sql) if sql is not None else run_named(connection, str(name), _read_params(params))
         with open_output(output, chosen, overwrite=force) as stream:
-            _run_interruptible(lambda: write_result(relation, chosen, stream), connection)
+            _run_interruptible(lambda: write_result(relation, chosen, stream, is_limited=output is None), connection)
 
 
 def _run_interruptible(work: Callable[[], None], connection: DuckDBPyConnection) -> None:
@@ -116,8 +117,11 @@ def _run_interruptible(work: Callable[[], None], connection: DuckDBPyConnection)
 def _choose_format(format: str | None, output: str | None) -> str:
     if format is not None or output is None:
         return format or "table"
-    suffix = Path(output).suffix.lower().removeprefix(".")
-    return suffix if suffix in FORMATS else "table"
+    suffix = Path(output).suffix.lower()
+    if suffix not in _SUFFIXES:
+        finding = f"{suffix!r} names no format" if suffix else "has no suffix that names a format"
+        raise ConfigError(f"--output {output}", finding, f"end it in {', '.join(_SUFFIXES)}, or give --format")
+    return suffix.removeprefix(".")
 
 
 def _read_params(params: Iterable[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Rows of a query as a table, JSON, CSV or Parquet, streamed; only the table has a row limit."""
+"""Rows of a query as a table, JSON, CSV or Parquet, streamed; only a table that is printed has a row limit."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -57,14 +58,16 @@ def open_output(path: str | None, format: str, *, overwrite: bool) -> Iterator[B
         raise ConfigError(path, f"cannot be written: {error.strerror}", "choose another --output") from error
 
 
-def write_result(relation: duckdb.DuckDBPyRelation, format: str, stream: BinaryIO) -> None:
-    """Compute a relation and write its rows.
+def write_result(
+    relation: duckdb.DuckDBPyRelation, format: str, stream: BinaryIO, *, is_limited: bool = True
+) -> None:
+    """Compute a relation and write its rows; of a table that `is_limited` the first 100.
 
     Raises:
         QueryError: DuckDB fails while it computes.
     """
     writers: dict[str, Callable[[Iterator[pa.RecordBatch], BinaryIO], None]] = {
-        "table": _write_table,
+        "table": partial(_write_table, max_rows=TABLE_ROWS if is_limited else None),
         "json": _write_json,
         "csv": _write_csv,
         "parquet": _write_parquet,
@@ -109,16 +112,18 @@ def _short_floats(column: pa.Array) -> list[float | None]:
     return [None if value is None else float(str(np.float32(value))) for value in column.to_pylist()]
 
 
-def _write_table(batches: Iterator[pa.RecordBatch], stream: BinaryIO) -> None:
+def _write_table(batches: Iterator[pa.RecordBatch], stream: BinaryIO, *, max_rows: int | None) -> None:
     rows: list[tuple[Any, ...]] = []
     names: list[str] = []
     for batch in batches:
         names = column_names(batch.schema)
-        rows.extend(zip(*read_columns(batch.slice(0, TABLE_ROWS + 1 - len(rows))), strict=True))
-        if len(rows) > TABLE_ROWS:
+        # One more than is shown, to know that there are more.
+        shown = batch if max_rows is None else batch.slice(0, max_rows + 1 - len(rows))
+        rows.extend(zip(*read_columns(shown), strict=True))
+        if max_rows is not None and len(rows) > max_rows:
             break
     width = os.get_terminal_size().columns if stream is sys.stdout.buffer and is_terminal(sys.stdout) else None
-    text = render_rows(names, rows, width=width)
+    text = render_rows(names, rows, width=width, max_rows=max_rows)
     stream.write(text.encode(sys.stdout.encoding or "utf-8", errors="backslashreplace"))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,11 @@ def collect_samples(run: str, sample_ids: Sequence[int]) -> list[dict[str, Any]]
     """
     manifest = RunStore(Path(run)).read_manifest()
     sources = {str(entry["path"]): Source.restore(entry) for entry in manifest["inputs"]}
-    changed = {path: _find_change(source, str(manifest["created_at"])) for path, source in sources.items()}
+    # A file may keep its times when it changes, so only its hash tells; a source that is not shown is not hashed.
+    find_change = cache(_find_change)
     with open_connection(run) as connection:
         return [
-            _collect(connection, run, sample_id, sources, changed, str(manifest["config"].get("turns", "all")))
+            _collect(connection, run, sample_id, sources, find_change, str(manifest["config"].get("turns", "all")))
             for sample_id in sample_ids
         ]
 
@@ -50,7 +51,7 @@ def _collect(
     run: str,
     sample_id: int,
     sources: Mapping[str, Source],
-    changed: Mapping[str, str | None],
+    find_change: Callable[[Source], str | None],
     turns: str,
 ) -> dict[str, Any]:
     found = _rows(
@@ -65,7 +66,7 @@ def _collect(
     shown = found[0]
     source = sources[shown["source"]]
     place = Place(source.path, shown["line"], shown["byte_offset"], shown["byte_length"])
-    texts, missing = _read_texts(source, place, sample_id, turns, changed[source.path])
+    texts, missing = _read_texts(source, place, sample_id, turns, find_change(source))
     shown["text_missing"] = missing
     shown["turns"] = [
         {**turn, **texts.get((turn["side"], turn["turn"], turn["part"]), {"prompt": None, "response": None})}
@@ -98,7 +99,8 @@ def _read_texts(
     except (AuditError, OSError) as error:
         return {}, str(error)
     if not isinstance(sample, Sample):
-        return {}, None
+        code = sample.reason.partition(":")[0]
+        return {}, f"the record gives no turns ({code})"
     return {
         (turn.side, turn.turn, turn.part): {
             "prompt": [{"role": message.role, "content": message.content} for message in turn.prompt],
@@ -108,17 +110,13 @@ def _read_texts(
     }, None
 
 
-def _find_change(source: Source, created_at: str) -> str | None:
-    """Return why a source cannot be shown; it is hashed only when it was touched after the scan began."""
-    path = Path(source.path)
+def _find_change(source: Source) -> str | None:
+    """Return why texts must not be read from a source: it is not the file that was scanned, or it is gone."""
     try:
-        if path.stat().st_mtime < datetime.fromisoformat(created_at).timestamp():
-            return None
-        if hash_file(path) == source.sha256:
-            return None
-    except OSError as error:
-        return f"{source.path}: {error.strerror or error}"
-    return f"{source.path}: has changed since the scan"
+        found = hash_file(source.path, cure="show reads texts from where the scan found them")
+    except AuditError as error:
+        return str(error)
+    return None if found == source.sha256 else f"{source.path}: has changed since the scan"
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, sql: str, sample_id: int) -> list[dict[str, Any]]:

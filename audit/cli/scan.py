@@ -50,7 +50,7 @@ def scan(
 ) -> None:
     """Score DATASETs and write a run directory; then print its summary.
 
-    Reads chat, prompt-completion, preference, ShareGPT, Alpaca and plain rows from JSON lines, JSON arrays and
+    Reads chat, prompt-completion, preference, ShareGPT, Alpaca and hh records from JSON lines, JSON arrays and
     Parquet. A killed scan continues where it stopped when the same command is given again; a finished one is only
     summarised.
     """

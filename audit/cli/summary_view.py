@@ -177,7 +177,10 @@ def _records(counts: Mapping[str, Any]) -> str:
 
 
 def _flagged(counts: Mapping[str, Any]) -> str:
-    words = f"{counts['n_flagged']:,} of {counts['n_ok']:,} scored ({format_share(counts['flagged_share'])})"
+    # A record is judged if one of its scores could be flagged; a run written by an older version did not count them.
+    n_judged = counts.get("n_judged")
+    among = f"{counts['n_ok']:,} scored" if n_judged is None else f"{n_judged:,} judged"
+    words = f"{counts['n_flagged']:,} of {among} ({format_share(counts['flagged_share'])})"
     if counts["expected_false_flags"] is not None:
         words += f"; about {counts['expected_false_flags']:,.1f} expected of clean data"
     return words
@@ -186,7 +189,7 @@ def _flagged(counts: Mapping[str, Any]) -> str:
 def _reference(reference: Mapping[str, Any] | None) -> str:
     if reference is None:
         return "none, so nothing is flagged; scan a clean dataset and pass that run with --reference"
-    return f"{one_line(str(reference['source']))} ({count_noun(reference['n'], 'clean record')})"
+    return f"{one_line(str(reference['source']))} ({count_noun(reference['n'], 'record')})"
 
 
 def _goes_with(correlations: Mapping[str, Mapping[str, float | None]]) -> str:

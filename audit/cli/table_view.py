@@ -21,14 +21,16 @@ def render_rows(
     *,
     width: int | None = None,
     cell_chars: int | None = _CELL_CHARS,
+    max_rows: int | None = TABLE_ROWS,
 ) -> str:
-    """Return the first 100 rows as text that ends in a line saying what is not shown.
+    """Return the first rows as text that ends in a line saying what is not shown.
 
     Args:
         width: of the terminal; None: every column is shown, however wide the lines become.
         cell_chars: longer values are cut.
+        max_rows: rows shown; None: all.
     """
-    shown = rows[:TABLE_ROWS]
+    shown = rows[:max_rows]
     header = [one_line(name, cell_chars) for name in names]
     cells = [[format_cell(value, cell_chars) for value in row] for row in shown]
     if not header:
@@ -41,7 +43,7 @@ def render_rows(
     is_number = [any(_is_number(row[k]) for row in shown) for k in range(len(header))]
     lines = [_join(header, widths, is_number, visible), _join(["-" * n for n in widths], widths, is_number, visible)]
     lines += [_join(row, widths, is_number, visible) for row in cells]
-    lines += _footer(len(rows), [names[k] for k in range(len(names)) if k not in visible])
+    lines += _footer(len(rows), max_rows, [names[k] for k in range(len(names)) if k not in visible])
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -74,12 +76,12 @@ def _choose_columns(widths: Sequence[int], width: int | None) -> set[int]:
     return visible
 
 
-def _footer(n_rows: int, hidden: Sequence[str]) -> list[str]:
+def _footer(n_rows: int, max_rows: int | None, hidden: Sequence[str]) -> list[str]:
     lines = []
     if hidden:
         lines.append(f"(hidden for width: {', '.join(one_line(name) for name in hidden)}; {_ALL} has all columns)")
-    if n_rows > TABLE_ROWS:
-        lines.append(f"(the first {TABLE_ROWS} rows, there are more; {_ALL} has all rows)")
+    if max_rows is not None and n_rows > max_rows:
+        lines.append(f"(the first {max_rows} rows, there are more; {_ALL} has all rows)")
     else:
         lines.append(f"({count_noun(n_rows, 'row')})")
     return lines

@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=REFERENCE_SEED, metavar="S")
     parser.add_argument("--output", type=Path, default=demo_reference_path(), metavar="FILE")
     chosen = parser.parse_args(arguments)
+    # An earlier reference must not judge the rows that the new one is made from.
+    chosen.output.unlink(missing_ok=True)
     references = [asdict(reference) for reference in measure_reference(chosen.rows, chosen.seed)]
     write_bytes(chosen.output, json.dumps(references, allow_nan=False).encode() + b"\n")
     for reference in references:

@@ -141,7 +141,7 @@ def _copy(
         n_unscored=choice.n_unscored,
         flagged_by_trait=choice.flagged_by_trait,
         keeps_unscored=keep_skipped,
-        undecided=_undecided(manifest["verdicts"]) if choice.is_by_flags else None,
+        undecided=_undecided(manifest["verdicts"], choice.n_failed) if choice.is_by_flags else None,
     )
     listener(StageStarted("copying", len(kept), "records"))
     with ExitStack() as stack:
@@ -187,11 +187,13 @@ def _counted(kept: bytearray, listener: Listener) -> Callable[[int], bool]:
     return is_kept
 
 
-def _undecided(verdicts: Sequence[Mapping[str, Any]]) -> str | None:
+def _undecided(verdicts: Sequence[Mapping[str, Any]], n_flagged: int) -> str | None:
     if any(row["verdict"] != "undecided" for row in verdicts):
         return None
     reasons = list(dict.fromkeys(str(row["reason"]) for row in verdicts))
     because = f" ({'; '.join(reasons)})" if reasons else ""
+    if n_flagged:
+        return f"nothing could be judged{because}; {n_flagged} flagged records are dropped all the same"
     return f"nothing could be judged{because}: no record is flagged, so dropping flagged records removes none"
 
 

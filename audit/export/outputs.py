@@ -25,8 +25,12 @@ class OutputPlan:
 
 
 def plan_outputs(sources: Sequence[Source], output: Path, rejected: Path | None) -> OutputPlan:
-    """Name the files: as given for one input; in directories, after the inputs and without compression, for several."""
-    manifest = output.with_name(output.name + ".manifest.json")
+    """Name the files: as given for one input; in directories, after the inputs and without compression, for several.
+
+    Raises:
+        ExportError: the output cannot have a manifest beside it.
+    """
+    manifest = _name_manifest(sources, output)
     if len(sources) == 1:
         return OutputPlan((output,), (rejected,) if rejected is not None else (), manifest)
     names: list[str] = []
@@ -44,6 +48,18 @@ def plan_outputs(sources: Sequence[Source], output: Path, rejected: Path | None)
         tuple(rejected / name for name in names) if rejected is not None else (),
         manifest,
     )
+
+
+def _name_manifest(sources: Sequence[Source], output: Path) -> Path:
+    if output.name in ("", ".."):
+        if len(sources) == 1:
+            raise ExportError(str(output), "is a directory", "name a file")
+        # Such as `.`, which says where it is but not what it is called.
+        named = output.resolve()
+        if not named.name:
+            raise ExportError(str(output), "leaves no room for a manifest beside it", "choose another directory")
+        output = named
+    return output.with_name(output.name + ".manifest.json")
 
 
 def refuse_bad_outputs(sources: Sequence[Source], plan: OutputPlan, *, overwrite: bool) -> None:

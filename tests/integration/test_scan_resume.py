@@ -5,6 +5,7 @@ Pairs covered: run-store, run-inputs.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from audit.events import Event, PartWritten
 from audit.parts import find_gaps, split_blocks
 from audit.store import Part
 from tests.datasets import chat, chats, write_lines, write_vectors
-from tests.models import model_path
+from tests.models import model_path, save_model
 
 TABLES = ("samples", "turns", "scores", "sample_scores", "flags", "clusters", "verdicts")
 
@@ -103,8 +104,57 @@ def test_a_changed_dataset_is_another_setting(folder: Path, tmp_path: Path) -> N
     with pytest.raises(KeyboardInterrupt):
         scan(config(tmp_path, tmp_path / "run"), listener=stop_after_first_part)
     write_lines(data, chats(31))
-    with pytest.raises(RunError, match=r"inputs .*data\.jsonl"):
+    with pytest.raises(RunError, match=r"inputs: .*data\.jsonl"):
         scan(config(tmp_path, tmp_path / "run"))
+
+
+def test_parts_without_a_manifest_are_never_taken_over(folder: Path, tmp_path: Path) -> None:
+    scan(config(folder, tmp_path / "run", baseline="none"))
+    (tmp_path / "run" / "manifest.json").unlink()
+    again = scan(config(folder, tmp_path / "run", baseline="prompt", layer=2))
+    assert (again.n_scored, again.n_reused) == (50, 0)
+    assert again.sql("SELECT count(*) FROM scores WHERE projection_difference IS NULL").fetchall() == [(0,)]
+
+
+def test_the_order_of_the_inputs_is_a_setting(tmp_path: Path) -> None:
+    for name, n in (("a", 30), ("b", 31)):
+        write_lines(tmp_path / f"{name}.jsonl", chats(n))
+    write_vectors(tmp_path / "vectors", model_path("llama"))
+
+    def scan_both(*names: str) -> Run:
+        paths = tuple(str(tmp_path / f"{name}.jsonl") for name in names)
+        return scan(replace(config(tmp_path, tmp_path / "run", baseline="none"), datasets=paths))
+
+    scan_both("a", "b")
+    with pytest.raises(RunError, match="inputs"):
+        scan_both("b", "a")
+    with pytest.raises(RunError, match="inputs"):
+        scan_both("a")
+
+
+def test_a_model_replaced_in_place_is_another_setting(folder: Path, tmp_path: Path) -> None:
+    model = save_model(tmp_path / "model", "llama", seed=1)
+    write_vectors(tmp_path / "vectors", model)
+    mine = replace(
+        config(folder, tmp_path / "run", baseline="none"), model=str(model), vectors=(str(tmp_path / "vectors"),)
+    )
+    scan(mine)
+    assert scan(mine).n_scored == 0
+    save_model(tmp_path / "model", "llama", seed=2)
+    with pytest.raises(RunError, match="model_files"):
+        scan(mine)
+
+
+def test_another_reference_judges_a_finished_run_anew_without_scoring(folder: Path, tmp_path: Path) -> None:
+    write_lines(tmp_path / "clean.jsonl", chats(120))
+    clean = replace(config(folder, tmp_path / "clean", baseline="none"), datasets=(str(tmp_path / "clean.jsonl"),))
+    scan(clean)
+    plain = config(folder, tmp_path / "run", baseline="none")
+    assert {row["verdict"] for row in scan(plain).verdicts} == {"undecided"}
+    judged = scan(replace(plain, reference=str(tmp_path / "clean")))
+    assert (judged.n_scored, judged.n_reused) == (0, 50)
+    assert {row["verdict"] for row in judged.verdicts} == {"clear"}
+    assert judged.sql("SELECT count(*) FROM flags WHERE percentile IS NOT NULL").fetchall() == [(100,)]
 
 
 def test_strict_stops_at_the_line_and_a_mended_file_starts_over(tmp_path: Path) -> None:
@@ -113,6 +163,7 @@ def test_strict_stops_at_the_line_and_a_mended_file_starts_over(tmp_path: Path) 
     write_vectors(tmp_path / "vectors", model_path("llama"))
     with pytest.raises(RecordError, match=r"data\.jsonl:4"):
         scan(config(tmp_path, tmp_path / "run", strict=True))
+    assert scan(config(tmp_path, tmp_path / "run")).summary()["counts"]["n_skipped"] == 1
 
 
 def test_a_clean_run_serves_as_reference(folder: Path, tmp_path: Path) -> None:

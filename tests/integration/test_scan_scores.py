@@ -143,6 +143,39 @@ def test_a_baseline_file_takes_the_place_of_generation(tmp_path: Path, by: str) 
     assert {turn["baseline_kind"] for turn in turns} == {"file"}
 
 
+def test_positions_are_counted_over_assistant_turns_whatever_system_prompt_stands_before(tmp_path: Path) -> None:
+    rows = [chat("Hello?", "Hi.", system="Be kind."), chat("Bye?", "Bye.")]
+    ready = [{"prompt": "Hello?", "completion": "First."}, {"prompt": "Bye?", "completion": "Second."}]
+    file = write_lines(tmp_path / "ready.jsonl", ready)
+    run = scan_family(tmp_path, "llama", rows, baseline=str(file), baseline_by="position")
+    turns = rows_of(run, "SELECT baseline_response FROM turns ORDER BY sample_id")
+    assert [turn["baseline_response"] for turn in turns] == ["First.", "Second."]
+
+
+def test_an_empty_ready_response_is_none(tmp_path: Path) -> None:
+    rows = [chat("Hello?", "Hi."), chat("Bye?", "Bye.")]
+    file = write_lines(tmp_path / "ready.jsonl", [chat("Hello?", ""), chat("Hello?", "Good."), chat("Bye?", " ")])
+    run = scan_family(tmp_path, "llama", rows, baseline=str(file))
+    turns = rows_of(run, "SELECT status, baseline_response FROM turns ORDER BY sample_id")
+    assert turns == [
+        {"status": "ok", "baseline_response": "Good."},
+        {"status": "baseline_failed", "baseline_response": None},
+    ]
+    assert any("no baseline" in notice for notice in run.manifest["notices"])
+
+
+def test_two_traits_that_would_share_a_column_are_refused_before_the_scan(tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "data.jsonl", chats(2))
+    vectors = write_vectors(tmp_path / "vectors", model_path("llama"), traits=("evil", "evil_mean"))
+    with pytest.raises(VectorError, match="evil_mean"):
+        scan(ScanConfig(datasets=(str(data),), model=str(model_path("llama")), vectors=(str(vectors),)))
+
+
+def test_a_run_directory_with_wildcards_in_its_name_is_read(tmp_path: Path) -> None:
+    run = scan_family(tmp_path, "llama", chats(3), baseline="none", out=str(tmp_path / "r[1]*"))
+    assert run.scores().collect().height == 2 * 4
+
+
 def test_a_turn_without_a_ready_response_keeps_its_projection(tmp_path: Path) -> None:
     rows = chats(3)
     file = write_lines(tmp_path / "ready.jsonl", rows[1:])

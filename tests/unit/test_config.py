@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,3 +75,16 @@ def test_where_a_run_lies_is_not_compared_but_what_decides_scores_is() -> None:
     one = ScanConfig(datasets=("a.jsonl",), out="x", fresh=True)
     assert one.compared() == ScanConfig(datasets=("a.jsonl",), out="y").compared()
     assert one.compared() != ScanConfig(datasets=("a.jsonl",), seed=1).compared()
+
+
+def test_one_path_is_not_taken_for_a_list_of_letters_and_paths_are_accepted() -> None:
+    with pytest.raises(ConfigError, match="is one path"):
+        ScanConfig(datasets="a.jsonl")  # type: ignore[arg-type]
+    config = ScanConfig(datasets=(Path("a.jsonl"),), reference=Path("clean.audit"))  # type: ignore[arg-type]
+    assert (config.datasets, config.reference) == (("a.jsonl",), "clean.audit")
+
+
+@pytest.mark.parametrize("columns", [("Source",), ("id", "ID")])
+def test_sql_ignores_case_in_column_names(columns: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="--keep-columns"):
+        ScanConfig(datasets=("a.jsonl",), keep_columns=columns)

@@ -17,12 +17,16 @@ def trait_scores(values: np.ndarray, layer: int = 2) -> TraitScores:
     return TraitScores(layer, SHA, values, values)
 
 
+EMPTY = TraitScores(2, SHA, np.zeros(0), np.zeros(0))
+
+
 def clean_reference(seed: int = 0, n: int = 2000, traits: tuple[str, ...] = ("evil", "kind")) -> Reference:
     generator = np.random.default_rng(seed)
     return make_reference(
         "clean",
         model_fingerprint="f",
         score_kind="difference",
+        scored_with={"baseline": "generate", "turns": "all"},
         scores={trait: trait_scores(generator.normal(size=n)) for trait in traits},
         seed=0,
     )
@@ -164,16 +168,23 @@ def test_a_reference_of_few_rows_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fingerprint", "kind", "scores", "finding"),
+    ("fingerprint", "kind", "turns", "scores", "finding"),
     [
-        ("other", "difference", {"evil": trait_scores(np.zeros(0))}, "model is f, this run's is other"),
-        ("f", "projection", {"evil": trait_scores(np.zeros(0))}, "score kind is difference, this run's is projection"),
-        ("f", "difference", {"evil": trait_scores(np.zeros(0), layer=3)}, "layer of evil is 2, this run's is 3"),
-        ("f", "difference", {"greedy": trait_scores(np.zeros(0))}, "no scores for greedy"),
+        ("other", "difference", "all", {"evil": EMPTY}, "model is f, this run's is other"),
+        ("f", "projection", "all", {"evil": EMPTY}, "score kind is difference, this run's is projection"),
+        ("f", "difference", "last", {"evil": EMPTY}, "turns is all, this run's is last"),
+        ("f", "difference", "all", {"evil": trait_scores(np.zeros(0), layer=3)}, "layer of evil is 2, this run's is 3"),
+        ("f", "difference", "all", {"greedy": EMPTY}, "no scores for greedy"),
     ],
 )
 def test_a_reference_scored_another_way_is_refused(
-    fingerprint: str, kind: str, scores: dict[str, TraitScores], finding: str
+    fingerprint: str, kind: str, turns: str, scores: dict[str, TraitScores], finding: str
 ) -> None:
     with pytest.raises(RunError, match=finding):
-        check_reference(clean_reference(), model_fingerprint=fingerprint, score_kind=kind, scores=scores)
+        check_reference(
+            clean_reference(),
+            model_fingerprint=fingerprint,
+            score_kind=kind,
+            scored_with={"baseline": "generate", "turns": turns},
+            scores=scores,
+        )
