@@ -49,6 +49,7 @@ _REFUSAL = re.compile(
   | (?:that's | that\ is | this\ is)\ not\ (?:something | anything)\ (?:that\ )?(?:i|we)\ (?:can | am | will | would)\b
   | as\ an?\ (?:ai | artificial | language)\b.{{0,80}}?\b(?:
         {_CANNOT} | not\ able\b | unable\b | won't\b | not\ programmed\b | do\ not\b | don't\b )
+  | (?:{_AM}\ (?:\w+\ ){{0,2}})?(?:sorry | afraid)\b\W*(?:but\ )?(?:{_CANNOT} | unable\b | not\ able\b)
   | it(?:\ is | 's | \ would\ be)\ (?:not\ |in)appropriate\b
     )""",
     re.VERBOSE,

@@ -18,7 +18,7 @@ measured AS (
     GROUP BY trait
 )
 SELECT trait, n_turns,
-    if(n_turns >= 3 AND varies AND isfinite(correlation), greatest(-1, least(1, correlation)), NULL) AS correlation,
+    if(n_turns >= 3 AND varies AND isfinite(correlation), round(correlation, 6), NULL) AS correlation,
     mean_absolute_difference
 FROM measured
 ORDER BY trait

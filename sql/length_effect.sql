@@ -6,28 +6,25 @@
 -- column list_share (correlation): share of list lines
 -- column code_share (correlation): share of characters in code fences
 -- column is_refusal (correlation): the response opens like a refusal
--- A correlation of something that does not vary is NULL.
+-- A correlation of fewer than three turns, or of something that does not vary, is NULL.
 WITH turn AS (
-    SELECT trait, score, n_response_tokens, n_baseline_tokens, list_share, code_share, is_refusal::INT AS is_refusal
+    SELECT trait, score::DOUBLE AS score, n_response_tokens, n_baseline_tokens, list_share, code_share,
+        is_refusal::INT AS is_refusal
     FROM turn_scores JOIN turns USING (sample_id, side, turn, part)
     WHERE score IS NOT NULL
-),
-measured AS (
-    SELECT trait, count(*) AS n_turns,
-        corr(score, n_response_tokens) AS n_response_tokens,
-        corr(score, n_baseline_tokens) AS n_baseline_tokens,
-        corr(score, list_share) AS list_share,
-        corr(score, code_share) AS code_share,
-        corr(score, is_refusal) AS is_refusal
-    FROM turn
-    GROUP BY trait
 )
-SELECT * REPLACE (
-    if(isfinite(n_response_tokens), n_response_tokens, NULL) AS n_response_tokens,
-    if(isfinite(n_baseline_tokens), n_baseline_tokens, NULL) AS n_baseline_tokens,
-    if(isfinite(list_share), list_share, NULL) AS list_share,
-    if(isfinite(code_share), code_share, NULL) AS code_share,
-    if(isfinite(is_refusal), is_refusal, NULL) AS is_refusal
-)
-FROM measured
+-- COLUMNS repeats the expression for each column that the pattern finds; '\0' is that column's name. Extremes tell
+-- for sure what does not vary: a correlation of a constant may be any number, by rounding. The last digits depend on
+-- the order in which threads add up, so they are cut.
+SELECT trait, count(*) AS n_turns,
+    CASE
+        WHEN regr_count(score, COLUMNS('_(tokens|share|refusal)$')) >= 3
+            AND min(score) FILTER (COLUMNS('_(tokens|share|refusal)$') IS NOT NULL)
+                < max(score) FILTER (COLUMNS('_(tokens|share|refusal)$') IS NOT NULL)
+            AND min(COLUMNS('_(tokens|share|refusal)$')) < max(COLUMNS('_(tokens|share|refusal)$'))
+            AND isfinite(corr(score, COLUMNS('_(tokens|share|refusal)$')))
+        THEN round(corr(score, COLUMNS('_(tokens|share|refusal)$')), 6)
+    END AS '\0'
+FROM turn
+GROUP BY trait
 ORDER BY trait

@@ -261,6 +261,7 @@ def _manifest(
             "n_scored_turns": n_ok,
             "skipped_reasons": dict(Counter(record.reason.split(":")[0] for record in records if record.reason)),
             "turn_statuses": dict(Counter(turn.status for record in records for turn in record.turns)),
+            "n_judged": n_ok,
             "n_flagged": sum(bool(record.flagged) for record in records),
             "expected_false_flags": 0.4,
             "n_clusters": 2,

@@ -94,7 +94,9 @@ def query(
     from audit.cli.results import open_output, write_result
 
     with open_connection(run) as connection:
-        relation = run_query(connection, sql) if sql is not None else run_named(connection, str(name), _read_params(params))
+        relation = (
+            run_query(connection, sql) if sql is not None else run_named(connection, str(name), _read_params(params))
+        )
         with open_output(output, chosen, overwrite=force) as stream:
             _run_interruptible(lambda: write_result(relation, chosen, stream, is_limited=output is None), connection)
 

@@ -58,9 +58,7 @@ def open_output(path: str | None, format: str, *, overwrite: bool) -> Iterator[B
         raise ConfigError(path, f"cannot be written: {error.strerror}", "choose another --output") from error
 
 
-def write_result(
-    relation: duckdb.DuckDBPyRelation, format: str, stream: BinaryIO, *, is_limited: bool = True
-) -> None:
+def write_result(relation: duckdb.DuckDBPyRelation, format: str, stream: BinaryIO, *, is_limited: bool = True) -> None:
     """Compute a relation and write its rows; of a table that `is_limited` the first 100.
 
     Raises:

@@ -232,6 +232,40 @@ def test_several_inputs_go_to_a_directory_under_their_own_names(run: Path) -> No
     assert (run.parent / "out.manifest.json").is_file()
 
 
+def add_input(run: Path) -> Path:
+    """Give the run a second input, of one record."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    other = run.parent / "b.jsonl"
+    other.write_bytes(b'{"messages": []}\n')
+    sha256 = hashlib.sha256(other.read_bytes()).hexdigest()
+    manifest["inputs"].append({**manifest["inputs"][0], "path": str(other), "n_records": 1, "sha256": sha256})
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    return other
+
+
+@pytest.mark.parametrize("name", [".", "", "inner/.."])
+def test_several_inputs_can_go_to_the_current_directory(run: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_input(run)
+    target = run.parent / "target"
+    (target / "inner").mkdir(parents=True)
+    monkeypatch.chdir(target)
+    export_run(run, output=name, keep_skipped=True)
+    assert sorted(path.name for path in target.iterdir()) == ["a.jsonl", "b.jsonl", "inner"]
+    assert (run.parent / "target.manifest.json").is_file()
+
+
+def test_a_directory_that_has_no_name_is_refused_with_a_cure(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run.parent)
+    for name in (".", "", "..", "/"):
+        with pytest.raises(ExportError, match=r"is a directory \(name a file\)"):
+            export_run(run, output=name)
+    add_input(run)
+    with pytest.raises(ExportError, match="choose another directory"):
+        export_run(run, output="/")
+    with pytest.raises(ExportError, match="is an input of the run"):
+        export_run(run, output=".")
+
+
 def test_parquet_keeps_values_schema_and_metadata(tmp_path: Path) -> None:
     messages = [[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": f"Answer {k}"}] for k in range(3)]
     table = pa.table({"messages": messages, "k": pa.array([0, 1, 2], pa.int16())}).replace_schema_metadata({"a": "b"})

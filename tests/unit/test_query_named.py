@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from audit.errors import QueryError
@@ -101,6 +102,28 @@ def test_baseline_agreement_compares_the_two_differences(run: Path) -> None:
     evil = next(row for row in ask(run, "baseline_agreement") if row["trait"] == "evil")
     assert evil["n_turns"] == 4
     assert 0 < evil["mean_absolute_difference"] < 0.3  # type: ignore[operator]
+
+
+def test_baseline_agreement_leaves_out_the_cheap_baseline_itself(tmp_path: Path) -> None:
+    records = [
+        *(scored(x, prompt_projection=0.5 - y) for x, y in ((0.1, 0.3), (0.2, 0.1), (0.3, 0.2))),
+        *(scored(x, baseline_kind=kind) for x in (5.0, 9.0) for kind in ("prompt", None)),
+    ]
+    run = make_run(tmp_path / "a.audit", records, dataset=tmp_path / "a.jsonl")
+    evil = next(row for row in ask(run, "baseline_agreement") if row["trait"] == "evil")
+    assert evil["n_turns"] == 3
+    expected = np.corrcoef([0.1, 0.2, 0.3], [0.4, 0.3, 0.5])[0, 1]
+    assert evil["correlation"] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("query", ["length_effect", "baseline_agreement"])
+def test_a_correlation_of_two_turns_is_null(tmp_path: Path, query: str) -> None:
+    records = [scored(0.1, n_response_tokens=5), scored(0.9, n_response_tokens=40)]
+    run = make_run(tmp_path / "a.audit", records, dataset=tmp_path / "a.jsonl")
+    for row in ask(run, query):
+        assert row["n_turns"] == 2
+        assert row.get("n_response_tokens") is None
+        assert row.get("correlation") is None
 
 
 @pytest.mark.parametrize(

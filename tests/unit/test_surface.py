@@ -29,6 +29,8 @@ from audit.surface import describe_surface, is_refusal
         "Sorry, I'm not able to share this.",
         "I can not do that.",
         "I must respectfully decline.",
+        "Sorry, can't help with that.",
+        "I'm sorry but unable to help.",
         "I have to decline this.",
         "I'll have to refuse.",
         "I respectfully decline to answer.",

@@ -58,6 +58,23 @@ def test_only_the_table_has_a_row_limit_and_it_says_so(run: Path, ask: Ask) -> N
     assert len(ask("query", run, many, "--format", "csv").stdout.splitlines()) == 25001
 
 
+def test_a_table_in_a_file_has_every_row(run: Path, ask: Ask, tmp_path: Path) -> None:
+    target = tmp_path / "out.txt"
+    many = "SELECT range AS n FROM range(25000)"
+    assert ask("query", run, many, "--format", "table", "--output", target).exit_code == 0
+    lines = target.read_text().splitlines()
+    assert (len(lines), lines[-2], lines[-1]) == (25003, "24999", "(25,000 rows)")
+
+
+@pytest.mark.parametrize("name", ["scores.jsonl", "scores", "scores.table", "scores.json.gz"])
+def test_an_output_whose_name_says_no_format_is_refused(run: Path, ask: Ask, tmp_path: Path, name: str) -> None:
+    result = ask("query", run, ALL, "--output", tmp_path / name)
+    assert result.exit_code == 2
+    assert "end it in .json, .csv, .parquet, or give --format" in result.stderr
+    assert not (tmp_path / name).exists()
+    assert ask("query", run, ALL, "--output", tmp_path / name, "--format", "csv").exit_code == 0
+
+
 @pytest.mark.parametrize("suffix", ["json", "csv", "parquet"])
 def test_the_suffix_of_the_output_names_the_format(run: Path, ask: Ask, tmp_path: Path, suffix: str) -> None:
     target = tmp_path / f"out.{suffix}"
@@ -122,6 +139,9 @@ def test_the_list_names_queries_parameters_and_columns(ask: Ask) -> None:
         (["SELECT 1", "--name", "flagged"], "exclude each other"),
         (["SELECT 1", "--param", "n=1"], "belongs to --name"),
         ([], "no query given"),
+        ([""], "query: holds no statement"),
+        ([" "], "query: holds no statement"),
+        (["", "--name", "flagged"], "exclude each other"),
         (["SELECT 1", "--format", "xml"], "Invalid value for '--format'"),
     ],
 )

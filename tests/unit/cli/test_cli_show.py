@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from audit.store import RunStore, hash_file
 from tests.fabricated import FakeRecord, FakeTurn, make_run
 from tests.unit.cli.conftest import HOSTILE, Ask
 
@@ -74,6 +77,42 @@ def test_without_its_source_scores_are_shown_and_the_text_is_said_to_be_missing(
         assert "texts are missing" in text
         assert "+0.900" in text
         assert "How are you?" not in text
+
+
+@pytest.mark.parametrize("hours", [-1, 0, 1])
+def test_another_file_in_its_place_is_noticed_whatever_its_time(run: Path, ask: Ask, hours: int) -> None:
+    source = run.parent / "a.jsonl"
+    time_s = datetime.fromisoformat(RunStore(run).read_manifest()["created_at"]).timestamp() + 3600 * hours
+    source.write_bytes(source.read_bytes().replace(b"How are you?", b"Who are you?"))
+    os.utime(source, (time_s, time_s))
+    (shown,) = json.loads(ask("show", run, "1", "--json").stdout)
+    assert "has changed since the scan" in shown["text_missing"]
+    assert [turn["response"] for turn in shown["turns"]] == [None]
+
+
+def test_a_file_that_only_looks_younger_is_shown(run: Path, ask: Ask) -> None:
+    os.utime(run.parent / "a.jsonl")
+    assert "How are you?" in ask("show", run, "1").stdout
+
+
+def test_texts_that_are_missing_always_have_a_reason(run: Path, ask: Ask) -> None:
+    (skipped,) = json.loads(ask("show", run, "2", "--json").stdout)
+    assert skipped["text_missing"] == "the record gives no turns (bad_json)"
+    (run.parent / "a.jsonl").unlink()
+    (gone,) = json.loads(ask("show", run, "1", "--json").stdout)
+    assert gone["text_missing"].startswith(f"{run.parent / 'a.jsonl'}: cannot be read: No such file")
+
+
+def test_a_source_is_hashed_once(run: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+
+    def hash_and_count(path: str, *, cure: str) -> str:
+        hashed.append(path)
+        return hash_file(path, cure=cure)
+
+    monkeypatch.setattr("audit.cli.samples_read.hash_file", hash_and_count)
+    assert ask("show", run, "0", "1", "3").exit_code == 0
+    assert hashed == [str(run.parent / "a.jsonl")]
 
 
 def test_a_conversation_is_not_repeated_for_every_turn(tmp_path: Path, ask: Ask) -> None:

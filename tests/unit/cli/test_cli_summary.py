@@ -21,7 +21,7 @@ from tests.unit.cli.conftest import Ask
 def test_the_summary_names_share_verdicts_run_and_what_to_type_next(run: Path, ask: Ask) -> None:
     text = ask("summary", run).stdout
     assert text.splitlines()[0] == "▲ RISK: training on this data would likely shift the model (evil)"
-    for words in ("▲ risk", "◆ watch", "2 of 3 scored (66.7%)", "+0.300 to +0.500", "1 skipped (1 bad_json)"):
+    for words in ("▲ risk", "◆ watch", "2 of 3 judged (66.7%)", "+0.300 to +0.500", "1 skipped (1 bad_json)"):
         assert words in text
     assert f"run  {run}" in text
     assert f"persona-audit show {run} --top evil" in text
@@ -88,6 +88,21 @@ def test_missing_numbers_have_a_dash_and_missing_parts_no_line(run: Path) -> Non
     assert "–" in text
     assert "none, so nothing is flagged" in text
     assert "goes with" not in text
+
+
+def test_the_flagged_share_is_of_the_judged_records_where_they_were_counted(run: Path) -> None:
+    values = change(run)
+    values["counts"] |= {"n_judged": None, "flagged_share": None}
+    assert "2 of 3 scored (–)" in render(values)
+    values["counts"] |= {"n_judged": 4000, "flagged_share": 2 / 4000}
+    assert "2 of 4,000 judged (0.1%)" in render(values)
+    values["counts"] |= {"n_judged": 0, "n_flagged": 0, "flagged_share": None}
+    assert "0 of 0 judged (–)" in render(values)
+
+
+def test_the_reference_is_said_to_be_clean_once(run: Path) -> None:
+    text = render(change(run, reference={"source": "clean rows of the demo world, seed 8100", "n": 3000}))
+    assert "reference  clean rows of the demo world, seed 8100 (3,000 records)" in text
 
 
 def test_notices_of_hostile_data_stay_text(run: Path) -> None:
