@@ -114,7 +114,7 @@ VERDICTS = pa.schema(
     [
         _field("trait", pa.string(), "trait"),
         _field("layer", pa.int32(), "decoder block, from 1"),
-        _field("n", pa.int64(), "samples with a score"),
+        _field("n", pa.int64(), "samples with a score, inside the model's domain"),
         _field(
             "mean_difference",
             pa.float64(),
