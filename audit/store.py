@@ -265,12 +265,19 @@ def identify_directory(path: str | Path) -> str | None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a name to write to; when the block ends well, make the file durable and rename it to `path`."""
+    """Give a name to write to; when the block ends well, make the file durable and rename it to `path`.
+
+    When it does not, what was written is removed and `path` stays as it was.
+    """
     unfinished = path.with_name(path.name + ".part")
-    yield unfinished
-    with open(unfinished, "rb+") as handle:
-        os.fsync(handle.fileno())
-    os.replace(unfinished, path)
+    try:
+        yield unfinished
+        with open(unfinished, "rb+") as handle:
+            os.fsync(handle.fileno())
+        os.replace(unfinished, path)
+    finally:
+        # After the rename there is nothing of this name left to remove.
+        unfinished.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -47,13 +47,8 @@ def open_output(path: str | None, format: str, *, overwrite: bool) -> Iterator[B
     if target.exists() and not overwrite:
         raise ConfigError(path, "exists already", "choose another --output, or replace it with --force")
     try:
-        with replacing(target) as unfinished:
-            try:
-                with unfinished.open("wb") as stream:
-                    yield stream
-            except BaseException:
-                unfinished.unlink(missing_ok=True)
-                raise
+        with replacing(target) as unfinished, unfinished.open("wb") as stream:
+            yield stream
     except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
         raise ConfigError(path, f"cannot be written: {error.strerror}", "choose another --output") from error
 

@@ -171,11 +171,7 @@ def _copy(
 def _writing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as unfinished:
-        try:
-            yield unfinished
-        except BaseException:
-            unfinished.unlink(missing_ok=True)
-            raise
+        yield unfinished
 
 
 def _counted(kept: bytearray, listener: Listener) -> Callable[[int], bool]:

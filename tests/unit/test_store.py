@@ -70,6 +70,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         fail()
     assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
 
 
 def test_parts_that_overlap_are_refused(store: RunStore) -> None:
