@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import tempfile
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from audit.samples import Message, Sample, Turn, read_samples, survey_source
+from audit.samples import Sample, Turn, join_parts, read_samples, survey_source
 from audit.schema import SCORED_SIDES
 
-RenderPrompt = Callable[[tuple[Message, ...]], str | None]
+RenderPrompt = Callable[[Turn], str | None]
 
 
 class BaselineFile:
@@ -47,9 +47,10 @@ class BaselineFile:
         for record in read_samples(source, turns=turns if self.by == "position" else "all"):
             if isinstance(record, Sample):
                 rows = [
-                    (key, turn.response)
+                    (key, join_parts(turn.message))
                     for ordinal, turn in number_turns(record.turns)
                     if turn.side in SCORED_SIDES
+                    and turn.part == "answer"
                     and turn.response.strip()
                     and (key := self._key(record.sample_id, ordinal, turn)) is not None
                 ]
@@ -59,19 +60,19 @@ class BaselineFile:
     def _key(self, sample_id: int, ordinal: int, turn: Turn) -> bytes | None:
         if self.by == "position":
             return f"{sample_id}/{ordinal}".encode()
-        rendered = self._render_prompt(turn.prompt)
+        rendered = self._render_prompt(turn)
         return None if rendered is None else hashlib.sha256(rendered.encode("utf-8", "surrogatepass")).digest()
 
 
 def number_turns(turns: Iterable[Turn]) -> Iterator[tuple[int, Turn]]:
-    """Yield each turn with its number among the turns of its side, from 0.
+    """Yield each turn with its number among the turns of its side, from 0; the parts of a turn share it.
 
     Unlike the index of the message it does not depend on a system prompt.
     """
-    seen: Counter[str] = Counter()
+    seen: defaultdict[str, dict[int, int]] = defaultdict(dict)
     for turn in turns:
-        yield seen[turn.side], turn
-        seen[turn.side] += 1
+        numbers = seen[turn.side]
+        yield numbers.setdefault(turn.turn, len(numbers)), turn
 
 
 @contextmanager
@@ -82,7 +83,7 @@ def open_baseline(path: str, *, by: str, turns: str, render_prompt: RenderPrompt
         path: a dataset in any readable shape.
         by: `prompt` or `position`.
         turns: `all` or `last`, as in the scan.
-        render_prompt: messages to the text the model would be prompted with; None where its template refuses them.
+        render_prompt: a turn to the text the model would be prompted with; None where its template refuses it.
 
     Raises:
         DataError: the file cannot be read, or no record of it fits a shape.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.errors import ConfigError
-from audit.schema import FORMATS, is_fixed_column, is_trait_name
+from audit.schema import FIELD_ROLES, FORMATS, is_fixed_column, is_trait_name
 
 MAX_SHARD_ROWS = 1000
 BASELINE_KINDS = ("generate", "prompt", "none")
@@ -36,6 +36,9 @@ class ScanConfig:
         traits: restrict to these traits; empty: every trait that the vectors offer.
         layer: score at this decoder block (from 1) instead of the layer stored with each vector.
         format: record family, one of `schema.FORMATS`; None: detected over the first rows.
+        split: of a hub dataset or a `save_to_disk` directory with several.
+        messages_key, prompt_key, response_key, chosen_key, rejected_key, system_key, text_key: the field that plays
+            this role in the records, where it has another name than the family's own.
         turns: score `all` assistant turns or the `last` one of each record.
         baseline: `generate`, `prompt`, `none`, or the path of a dataset with ready baseline responses.
         baseline_by: match a baseline file by rendered `prompt` or by `position`.
@@ -62,6 +65,14 @@ class ScanConfig:
     traits: tuple[str, ...] = ()
     layer: int | None = None
     format: str | None = None
+    split: str | None = None
+    messages_key: str | None = None
+    prompt_key: str | None = None
+    response_key: str | None = None
+    chosen_key: str | None = None
+    rejected_key: str | None = None
+    system_key: str | None = None
+    text_key: str | None = None
     turns: str = "all"
     baseline: str = "generate"
     baseline_by: str = "prompt"
@@ -133,6 +144,12 @@ class ScanConfig:
             return Path(self.out)
         return Path(f"{dataset_stem(self.datasets[0])}.audit")
 
+    @property
+    def field_keys(self) -> dict[str, str]:
+        """Role → the field that the user named for it."""
+        named = {role: getattr(self, f"{role}_key") for role in FIELD_ROLES}
+        return {role: key for role, key in named.items() if key is not None}
+
     def compared(self) -> dict[str, Any]:
         """Return the settings that an earlier run must share to be continued, as JSON values."""
         values = dataclasses.asdict(self)
@@ -144,9 +161,17 @@ class ScanConfig:
 
 
 def dataset_stem(path: str) -> str:
-    """Return the file name without its data and compression suffixes: `a/b.jsonl.gz` gives `b`."""
-    name = Path(path).name
-    return re.sub(r"(\.(jsonl|ndjson|json|parquet|gz|zst))+$", "", name, flags=re.IGNORECASE) or name
+    """Return the file name without its data and compression suffixes: `a/b.jsonl.gz` gives `b`.
+
+    `-` gives `stdin`; a pattern gives the name of its directory.
+    """
+    if path == "-":
+        return "stdin"
+    place = Path(path)
+    while re.search(r"[*?\[]", place.name) and place.parent != place and not place.exists():
+        place = place.parent
+    name = place.name or "data"
+    return re.sub(r"(\.(jsonl|ndjson|json|parquet|csv|tsv|arrow|gz|zst))+$", "", name, flags=re.IGNORECASE) or name
 
 
 def _check_choice(option: str, value: str | None, choices: tuple[str, ...]) -> None:

@@ -283,7 +283,7 @@ def _read_keywords(inputs: Inputs, clustering: Clustering, seed: int, turns: str
         (cluster_of[sample.sample_id], turn.response)
         for sample in read_chosen(inputs, cluster_of.keys(), turns=turns)
         for turn in sample.turns
-        if turn.side in SCORED_SIDES
+        if turn.side in SCORED_SIDES and turn.part == "answer"
     )
     return find_keywords(texts, clustering.n_clusters)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from audit import __version__
@@ -18,6 +19,7 @@ from audit.inputs import Inputs
 from audit.model.chat import TEMPLATE_DATE
 from audit.model.generate import GENERATION_PARAMETERS
 from audit.model.load import LoadedModel, load_model
+from audit.samples import is_hub_id, survey_source
 from audit.schema import FORMAT_VERSION
 from audit.store import RunStore, hash_file, identify_directory
 from audit.vectors import PersonaVector, check_fit, load_vectors
@@ -52,6 +54,11 @@ def collect_notices(config: ScanConfig, vectors: Mapping[str, PersonaVector], mo
         notices.append("the bundled demo model scores; it knows its own demo world only (name yours with --model)")
     if model.template.name == "plain":
         notices.append("the model has no chat template: the plain template (User: / Assistant:) is used")
+    if model.template.opens_reasoning():
+        notices.append(
+            "the chat template opens a reasoning block before every response: turns that it then writes without one "
+            "are skipped as template_mismatch (a copy of the model with another chat_template.jinja scores them)"
+        )
     for trait, vector in vectors.items():
         place = vector.path or trait
         misfits = check_fit(vector, model.fingerprint, config.layer or vector.layer, model_id=model.id)
@@ -132,7 +139,7 @@ def collect_settings(config: ScanConfig, inputs: Inputs, vectors: Mapping[str, P
     is_file = config.baseline not in BASELINE_KINDS
     return {
         **config.compared(),
-        "baseline_sha256": hash_file(config.baseline, cure=BASELINE_CURE) if is_file else None,
+        "baseline_sha256": _hash_baseline(config.baseline) if is_file else None,
         "inputs": [f"{source.path} ({source.format}, sha256 {source.sha256[:12]})" for source in inputs.sources],
         "model_files": identify_directory(config.model or str(demo_model_dir())),
         "adapter_files": None if config.adapter is None else identify_directory(config.adapter),
@@ -140,6 +147,12 @@ def collect_settings(config: ScanConfig, inputs: Inputs, vectors: Mapping[str, P
             trait: {"layer": config.layer or vector.layer, "sha256": vector.sha256} for trait, vector in vectors.items()
         },
     }
+
+
+def _hash_baseline(path: str) -> str:
+    # A directory or a hub dataset has several files, which only a survey finds.
+    has_files = Path(path).is_dir() or is_hub_id(path)
+    return survey_source(path).sha256 if has_files else hash_file(path, cure=BASELINE_CURE)
 
 
 def start_manifest(plan: Plan) -> dict[str, Any]:

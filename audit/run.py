@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -87,9 +87,32 @@ class Run:
         """Return what `persona-audit summary` prints, as JSON values."""
         return summarise_run(self.path, self.manifest)
 
-    def export(self, output: str | Path, **options: Any) -> ExportReceipt:
-        """Write the filtered dataset; see `audit.export.export_run` for the options."""
-        return export_run(self.path, output=Path(output), **options)
+    def export(
+        self,
+        output: str | Path,
+        *,
+        where: str | None = None,
+        drop: str | None = None,
+        rejected: str | Path | None = None,
+        keep_skipped: bool = False,
+        annotate: bool = False,
+        formats: Sequence[str] = (),
+        overwrite: bool = False,
+        listener: Listener = ignore_events,
+    ) -> ExportReceipt:
+        """Write the filtered dataset; see `audit.export.export_run` for what the options mean and what is raised."""
+        return export_run(
+            self.path,
+            output=output,
+            where=where,
+            drop=drop,
+            rejected=rejected,
+            keep_skipped=keep_skipped,
+            annotate=annotate,
+            formats=formats,
+            overwrite=overwrite,
+            listener=listener,
+        )
 
 
 def open_run(path: str | Path) -> Run:
@@ -215,7 +238,7 @@ def _open_job(plan: Plan) -> Iterator[ScoringJob]:
         config.baseline,
         by=config.baseline_by,
         turns=config.turns,
-        render_prompt=lambda prompt: render_prompt_or_none(model, prompt),
+        render_prompt=lambda turn: render_prompt_or_none(model, turn),
     ) as baseline:
         _refuse_no_match(baseline, config, plan.inputs)
         yield replace(job, baseline=baseline)

@@ -14,7 +14,12 @@ FORMAT_VERSION = 1
 DIFFERENCE_DIMENSIONS = 64
 """Width of the stored difference vectors: enough for clustering (Johnson-Lindenstrauss), 256 bytes a row."""
 
-FORMATS = ("chat", "prompt_completion", "preference", "sharegpt", "alpaca", "hh")
+FORMATS = ("chat", "prompt_completion", "preference", "sharegpt", "alpaca", "qa", "hh", "text")
+"""Record families, in the order in which equally good ones are preferred."""
+
+FIELD_ROLES = ("messages", "prompt", "response", "chosen", "rejected", "system", "text")
+"""What a field can be named for: `--messages-key`, `--prompt-key` and so on."""
+
 SCORED_SIDES = ("response", "chosen")
 """Sides that training pushes towards, hence the only ones that flag a row."""
 
@@ -61,6 +66,7 @@ TURNS = pa.schema(
         _field("code_share", pa.float32(), "share of the response's characters inside code fences"),
         _field("baseline_kind", pa.string(), "generated, prompt, file; null without baseline"),
         _field("baseline_response", pa.string(), "the baseline text y'"),
+        _field("n_tool_calls", pa.int32(), "tools that the turn calls; the calls themselves are not scored"),
     ]
 )
 

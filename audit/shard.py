@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,8 @@ from audit.model.generate import answer_prompts
 from audit.model.hidden import project_turns
 from audit.model.load import LoadedModel
 from audit.model.loss import measure_nll
-from audit.samples import Message, Sample, SkippedSample, Turn
+from audit.samples import Sample, SkippedSample, Turn, answer_turn, count_calls
+from audit.samples.reasoning import split_parts
 from audit.schema import DIFFERENCES, SAMPLES, SCORED_STATUSES, SCORES, TURN_KEY, TURNS
 from audit.surface import describe_surface, is_refusal
 
@@ -81,6 +82,7 @@ class TurnState:
     rendered: RenderedTurn | None = None
     tokens: TokenizedTurn | None = None
     baseline_text: str | None = None
+    baseline: Turn | None = None
     baseline_reason: str | None = None
     baseline_tokens: TokenizedTurn | None = None
     response_nll: float | None = None
@@ -145,7 +147,10 @@ def _begin(samples: Sequence[Sample]) -> list[TurnState]:
 
 def _tokenize(states: Sequence[TurnState], job: ScoringJob) -> None:
     for state in states:
-        rendered = render_turn(job.model, state.turn.prompt, state.turn.response)
+        if state.turn.unscored is not None:
+            state.status, _, state.reason = state.turn.unscored.partition(": ")
+            continue
+        rendered = render_turn(job.model, state.turn)
         if isinstance(rendered, UnscoredTurn):
             state.status, state.reason = rendered.status, rendered.reason
         else:
@@ -188,25 +193,38 @@ def _find_baselines(states: Sequence[TurnState], job: ScoringJob) -> None:
 
 def _tokenize_baselines(states: Sequence[TurnState], job: ScoringJob) -> None:
     # Both sides of a preference, and repeated prompts, share one baseline: it is rendered and scored once.
-    rendered: dict[tuple[tuple[Message, ...], str], RenderedTurn | UnscoredTurn] = {}
-    for state in states:
-        if state.baseline_text is not None:
-            key = (state.turn.prompt, state.baseline_text)
-            if key not in rendered:
-                rendered[key] = render_turn(job.model, *key)
-    good = {key: value for key, value in rendered.items() if not isinstance(value, UnscoredTurn)}
-    tokenized = dict(zip(good, tokenize_turns(job.model, list(good.values()), job.max_tokens), strict=True))
+    rendered: dict[Turn, RenderedTurn | UnscoredTurn] = {}
     for state in states:
         if state.baseline_text is None:
             state.status, state.reason = "baseline_failed", state.baseline_reason
             continue
-        key = (state.turn.prompt, state.baseline_text)
-        outcomes = (rendered[key], tokenized.get(key))
+        state.baseline = _answer_like(state.turn, state.baseline_text)
+        if state.baseline is None:
+            state.status, state.reason = "baseline_failed", f"the baseline has no {state.turn.part}"
+        elif state.baseline not in rendered:
+            rendered[state.baseline] = render_turn(job.model, state.baseline)
+    good = {turn: value for turn, value in rendered.items() if not isinstance(value, UnscoredTurn)}
+    tokenized = dict(zip(good, tokenize_turns(job.model, list(good.values()), job.max_tokens), strict=True))
+    for state in states:
+        if state.baseline is None:
+            continue
+        outcomes = (rendered[state.baseline], tokenized.get(state.baseline))
         failed = next((outcome for outcome in outcomes if isinstance(outcome, UnscoredTurn)), None)
         if failed is not None:
-            state.status, state.reason = "baseline_failed", failed.reason
+            state.status, state.reason = "baseline_failed", f"the baseline: {failed.reason}"
         elif isinstance(outcomes[1], TokenizedTurn):
             state.baseline_tokens = outcomes[1]
+
+
+def _answer_like(turn: Turn, text: str) -> Turn | None:
+    """Return the part of a baseline text that is compared with a turn; None where it has no such part.
+
+    Templates treat reasoning in a field and in the content differently, so it is kept where the turn keeps its own.
+    """
+    answer = answer_turn(turn.prompt, text, part=turn.part, tools=turn.tools)
+    if answer is None or not turn.message.reasoning.strip():
+        return answer
+    return replace(answer, message=split_parts(answer.message))
 
 
 def _project(states: Sequence[TurnState], job: ScoringJob) -> None:
@@ -260,7 +278,7 @@ def _samples_table(
                 "byte_offset": record.place.byte_offset,
                 "byte_length": record.place.byte_length,
                 "format": record.format,
-                "n_turns": len(record.turns) if isinstance(record, Sample) else 0,
+                "n_turns": _count_turns(record),
                 "status": status,
                 "reason": reason,
                 **{column: _kept_text(record.kept.get(column)) for column in keep_columns},
@@ -270,6 +288,11 @@ def _samples_table(
     for column in keep_columns:
         schema = schema.append(pa.field(column, pa.string()))
     return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _count_turns(record: Sample | SkippedSample) -> int:
+    """Count assistant turns; one in two parts is one."""
+    return len({(turn.side, turn.turn) for turn in record.turns}) if isinstance(record, Sample) else 0
 
 
 def _sample_status(record: Sample | SkippedSample, states: Sequence[TurnState]) -> tuple[str, str | None]:
@@ -295,7 +318,8 @@ def _turns_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
                 "n_baseline_tokens": state.baseline_tokens.n_response_tokens if state.baseline_tokens else None,
                 "response_nll": state.response_nll,
                 "is_refusal": surface.is_refusal if surface else None,
-                "baseline_is_refusal": is_refusal(state.baseline_text) if state.baseline_text else None,
+                "baseline_is_refusal": is_refusal(state.baseline.response) if state.baseline else None,
+                "n_tool_calls": count_calls(state.turn.message.tool_calls),
                 "list_share": surface.list_share if surface else None,
                 "code_share": surface.code_share if surface else None,
                 "baseline_kind": job.baseline_kind if has_baseline else None,

@@ -27,6 +27,9 @@ from audit.schema import FORMAT_VERSION
 
 MANIFEST = "manifest.json"
 LOCK = "scan.lock"
+INPUTS = "inputs"
+"""Directory of what came through standard input. It is named by its content, so `--fresh` may leave it there."""
+
 COMMITTED_LAST = "samples"
 PART_TABLES = ("turns", "scores", "differences", COMMITTED_LAST)
 RUN_FILES = ("flags.parquet", "clusters.parquet", "cluster_summary.parquet", "verdicts.parquet", "reference.json")
@@ -286,5 +289,5 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _foreign_entries(path: Path) -> list[str]:
-    known = {MANIFEST, LOCK, *PART_TABLES, *RUN_FILES}
+    known = {MANIFEST, LOCK, INPUTS, *PART_TABLES, *RUN_FILES}
     return sorted(name for name in os.listdir(path) if name not in known and not name.endswith(".part"))

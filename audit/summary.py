@@ -21,17 +21,22 @@ def count_rows(path: Path) -> dict[str, Any]:
             "SELECT coalesce(split_part(reason, ':', 1), 'unknown') AS code, count(*) FROM samples "
             "WHERE status <> 'ok' GROUP BY code ORDER BY 2 DESC, code"
         ).fetchall()
-        statuses = dict(
-            connection.execute("SELECT status, count(*) FROM turns GROUP BY status ORDER BY 2 DESC, status").fetchall()
-        )
+        counts = connection.execute(
+            "SELECT part, status, count(*) FROM turns GROUP BY part, status ORDER BY 3 DESC, status"
+        ).fetchall()
+    # Every turn has an answer, if only an empty one, so answers count turns.
+    statuses = {status: count for part, status, count in counts if part == "answer"}
+    n_turns = sum(statuses.values())
     return {
         "n_samples": n_samples,
         "n_ok": n_ok,
         "n_skipped": n_samples - n_ok,
-        "n_turns": sum(statuses.values()),
+        "n_turns": n_turns,
         "n_scored_turns": sum(count for status, count in statuses.items() if status in SCORED_STATUSES),
         "skipped_reasons": dict(reasons),
         "turn_statuses": statuses,
+        "reasoning_statuses": {status: count for part, status, count in counts if part == "reasoning"},
+        "truncated_share": statuses.get("truncated", 0) / n_turns if n_turns else None,
     }
 
 
@@ -45,7 +50,7 @@ def summarise_run(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         "state": manifest["state"],
         "tool_version": manifest["tool_version"],
         "inputs": [
-            {name: entry[name] for name in ("path", "format", "n_records", "description")}
+            {name: entry[name] for name in ("path", "container", "format", "n_records", "description")}
             for entry in manifest["inputs"]
         ],
         "model": {

@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from audit.samples import Source
 from audit.schema import (
     CLUSTERS,
     FLAGS,
@@ -94,8 +95,55 @@ def make_run(
     kept: Mapping[str, Sequence[str | None]] | None = None,
 ) -> Path:
     """Write a dataset and a run over it, finished or killed before the flags were made."""
-    spans = write_dataset(dataset, records)
-    kept = kept or {}
+    return _write_run(
+        path,
+        records,
+        spans=write_dataset(dataset, records),
+        source_path=str(dataset),
+        inputs=[_describe_lines(records, dataset)],
+        traits=traits,
+        baseline=baseline,
+        verdicts=verdicts or {},
+        is_finished=is_finished,
+        part_rows=part_rows,
+        kept=kept or {},
+    )
+
+
+def make_run_over(path: Path, sources: Sequence[Source], records: Sequence[FakeRecord] | None = None) -> Path:
+    """Write a finished run over surveyed inputs that are there; without records, each of theirs is scored."""
+    n_records = sum(source.n_records for source in sources)
+    records = [scored(0.1) for _ in range(n_records)] if records is None else records
+    assert len(records) == n_records
+    return _write_run(
+        path,
+        records,
+        spans=[(None, None)] * n_records,
+        source_path=sources[0].path,
+        inputs=[asdict(source) for source in sources],
+        traits=("evil", "sycophantic"),
+        baseline="generate",
+        verdicts={},
+        is_finished=True,
+        part_rows=1_000,
+        kept={},
+    )
+
+
+def _write_run(
+    path: Path,
+    records: Sequence[FakeRecord],
+    *,
+    spans: Sequence[tuple[int | None, int | None]],
+    source_path: str,
+    inputs: list[dict[str, Any]],
+    traits: Sequence[str],
+    baseline: str,
+    verdicts: Mapping[str, str],
+    is_finished: bool,
+    part_rows: int,
+    kept: Mapping[str, Sequence[str | None]],
+) -> Path:
     for table in ("samples", "turns", "scores"):
         (path / table).mkdir(parents=True)
     for start in range(0, len(records), part_rows):
@@ -107,14 +155,12 @@ def make_run(
         schema = SAMPLES
         for column in kept:
             schema = schema.append(pa.field(column, pa.string()))
-        rows = [_sample_row(i, records[i], str(dataset), spans[i]) for i in ids]
+        rows = [_sample_row(i, records[i], source_path, spans[i]) for i in ids]
         rows = [{**row, **{column: kept[column][row["sample_id"]] for column in kept}} for row in rows]
         _write(path / "samples" / name, rows, schema)
     if is_finished:
-        _write_finish(path, records, traits, verdicts or {})
-    (path / "manifest.json").write_text(
-        json.dumps(_manifest(records, dataset, traits, baseline, verdicts or {}, is_finished))
-    )
+        _write_finish(path, records, traits, verdicts)
+    (path / "manifest.json").write_text(json.dumps(_manifest(records, inputs, traits, baseline, verdicts, is_finished)))
     return path
 
 
@@ -122,7 +168,7 @@ def _write(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
 
 
-def _sample_row(sample_id: int, record: FakeRecord, source: str, span: tuple[int, int]) -> dict[str, Any]:
+def _sample_row(sample_id: int, record: FakeRecord, source: str, span: tuple[int | None, int | None]) -> dict[str, Any]:
     return {
         "sample_id": sample_id,
         "source": source,
@@ -231,15 +277,8 @@ def verdict_rows(traits: Sequence[str], verdicts: Mapping[str, str]) -> list[dic
     ]
 
 
-def _manifest(
-    records: Sequence[FakeRecord],
-    dataset: Path,
-    traits: Sequence[str],
-    baseline: str,
-    verdicts: Mapping[str, str],
-    is_finished: bool,
-) -> dict[str, Any]:
-    source = {
+def _describe_lines(records: Sequence[FakeRecord], dataset: Path) -> dict[str, Any]:
+    return {
         "path": str(dataset),
         "container": "jsonl",
         "codec": "none",
@@ -251,6 +290,16 @@ def _manifest(
         "n_probed": len(records),
         "description": "chat messages in JSON lines",
     }
+
+
+def _manifest(
+    records: Sequence[FakeRecord],
+    inputs: list[dict[str, Any]],
+    traits: Sequence[str],
+    baseline: str,
+    verdicts: Mapping[str, str],
+    is_finished: bool,
+) -> dict[str, Any]:
     n_ok = sum(record.reason is None for record in records)
     counts: dict[str, Any] = {"n_samples": len(records)}
     if is_finished:
@@ -272,9 +321,9 @@ def _manifest(
         "created_at": "2026-01-01T00:00:00+00:00",
         "finished_at": "2026-01-01T00:00:10+00:00" if is_finished else None,
         "state": "finished" if is_finished else "running",
-        "config": {"datasets": [str(dataset)], "limit": None, "turns": "all", "seed": 0},
+        "config": {"datasets": [entry["path"] for entry in inputs], "limit": None, "turns": "all", "seed": 0},
         "settings": {},
-        "inputs": [source],
+        "inputs": inputs,
         "model": {
             "id": "persona-audit-demo",
             "revision": None,

@@ -9,7 +9,7 @@ import atexit
 import functools
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,43 @@ def build_tokenizer(family: str) -> Any:
         additional_special_tokens=special_tokens[2:],
         model_max_length=CONTEXT_TOKENS,
     )
+
+
+TOKENIZER_KINDS = ("byte", "composing_byte", "fallback", "prepending_fallback", "slow")
+"""Byte-level BPE (as is, and with accents composed first), BPE with byte fallback (with and without a space in front),
+and a tokenizer of bytes that gives no offsets."""
+
+KIND_VOCABULARY = 1024
+"""At least as many as any of these tokenizers has tokens."""
+
+
+def build_tokenizer_of_kind(kind: str, special_tokens: Sequence[str] = (), bos: str = "", eos: str = "") -> Any:
+    """Return a tokenizer of the kind that knows the special tokens; without a chat template."""
+    named = {key: token for key, token in {"bos_token": bos, "eos_token": eos}.items() if token}
+    if kind == "slow":
+        # Left to itself it makes tokens that swallow the white space around them.
+        named = {"unk_token": "<unk>", "pad_token": "<pad>", "eos_token": "</s>"} | named
+        exact = {
+            token: AddedToken(token, special=True, normalized=False) for token in (*special_tokens, *named.values())
+        }
+        return transformers.ByT5Tokenizer(
+            extra_ids=0,
+            additional_special_tokens=[exact[token] for token in special_tokens],
+            **{key: exact[token] for key, token in named.items()},
+        )
+    backend = Tokenizer.from_str(_backend_of_kind(kind))
+    backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special_tokens])
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **named)
+
+
+@functools.cache
+def _backend_of_kind(kind: str) -> str:
+    if kind in ("byte", "composing_byte"):
+        backend = _train_byte_bpe([])
+        backend.normalizer = normalizers.NFC() if kind == "composing_byte" else None
+    else:
+        backend = _train_character_bpe([], prepend=kind == "prepending_fallback")
+    return str(backend.to_str())
 
 
 def _train_byte_bpe(special_tokens: list[str]) -> Tokenizer:

@@ -9,6 +9,7 @@ is the content in one rendering of the conversation, behind the rendered prompt;
 
 from __future__ import annotations
 
+import datetime
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+_DATE_FORMAT = "%d %b %Y"
 TODAY = "26 Jul 2024"
 """What templates that print a date are given as today."""
 
@@ -42,6 +44,13 @@ def score_response(
 ) -> OracleScore:
     """Score the last message of a conversation along row `layer` of a vector."""
     text, start, stop = find_response(tokenizer, messages)
+    return score_span(module, tokenizer, text, start, stop, vector_ld=vector_ld, layer=layer)
+
+
+def score_span(
+    module: Any, tokenizer: Any, text: str, start: int, stop: int, *, vector_ld: np.ndarray, layer: int
+) -> OracleScore:
+    """Score text[start:stop] of a rendered conversation along row `layer` of a vector."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     positions = find_positions(tokenizer, ids, text, start, stop)
     with torch.no_grad():
@@ -75,14 +84,44 @@ def find_response(tokenizer: Any, messages: Sequence[dict[str, str]]) -> tuple[s
     return whole, start, start + len(content)
 
 
+def render_pair(
+    tokenizer: Any, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]] | None = None
+) -> tuple[str, str]:
+    """Render a conversation without its last message and with it, tools and calls included, on the fixed day."""
+    options = {"tokenize": False, "tools": list(tools) if tools else None, "date_string": TODAY}
+    prompt = tokenizer.apply_chat_template(list(messages[:-1]), add_generation_prompt=True, **options)
+    whole = tokenizer.apply_chat_template(list(messages), **options)
+    # A template may ask for the date itself, and gets the real one here.
+    today = datetime.date.today().strftime(_DATE_FORMAT)
+    return prompt.replace(today, TODAY), whole.replace(today, TODAY)
+
+
+def find_reasoning(whole: str, prompt: str, opening: str = "<think>", closing: str = "</think>") -> tuple[int, int]:
+    """Return the span between the tags behind the prompt, or from the prompt on where that opened the block."""
+    if whole[: len(prompt)] != prompt:
+        raise ValueError("the rendered prompt is no prefix")
+    start = len(prompt) if prompt.rstrip().endswith(opening) else whole.index(opening, len(prompt)) + len(opening)
+    stop = whole.index(closing, start)
+    while whole[start].isspace():
+        start += 1
+    while whole[stop - 1].isspace():
+        stop -= 1
+    return start, stop
+
+
 def find_positions(tokenizer: Any, ids: Sequence[int], text: str, start: int, stop: int) -> list[int]:
     """Return the tokens that share a byte with text[start:stop], by laying the tokens' bytes one after another."""
-    pieces = [_token_bytes(tokenizer, token) for token in ids]
+    added = {token: str(literal).encode() for token, literal in tokenizer.added_tokens_decoder.items()}
+    pieces = [added[token] if token in added else _token_bytes(tokenizer, token) for token in ids]
     # Qwen's tokenizer composes accents first, so its tokens spell the composed text.
     form = (lambda part: unicodedata.normalize("NFC", part)) if _composes(tokenizer) else str
-    if b"".join(pieces) != form(text).encode():
+    spelled, wanted = b"".join(pieces), form(text).encode()
+    # Some tokenizers put a space in front of the text.
+    n_front = 1 if spelled == b" " + wanted else 0
+    if spelled[n_front:] != wanted:
         raise ValueError("the tokens do not spell the text")
-    first_byte, last_byte = len(form(text[:start]).encode()), len(form(text[:stop]).encode())
+    first_byte = len(form(text[:start]).encode()) + n_front
+    last_byte = len(form(text[:stop]).encode()) + n_front
     positions, end = [], 0
     for position, piece in enumerate(pieces):
         begin, end = end, end + len(piece)
@@ -106,13 +145,13 @@ def answer_greedily(module: Any, tokenizer: Any, prompt_text: str, max_new_token
 
 
 def _composes(tokenizer: Any) -> bool:
-    return "NFC" in str(tokenizer.backend_tokenizer.normalizer)
+    return tokenizer.is_fast and "NFC" in str(tokenizer.backend_tokenizer.normalizer)
 
 
 def _token_bytes(tokenizer: Any, token: int) -> bytes:
-    if token in tokenizer.added_tokens_decoder:
-        return str(tokenizer.added_tokens_decoder[token]).encode()
     piece = tokenizer.convert_ids_to_tokens(token)
+    if not tokenizer.is_fast:
+        return bytes([ord(piece)])  # a tokenizer of bytes, each under the character of the same number
     if re.fullmatch(r"<0x[0-9A-F]{2}>", piece):
         return bytes([int(piece[3:5], 16)])
     if "ByteLevel" in str(tokenizer.backend_tokenizer.decoder):

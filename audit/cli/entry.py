@@ -10,9 +10,11 @@ from typing import Any
 
 import click
 
+from audit.cli.check import check
 from audit.cli.completion import completion
 from audit.cli.doctor import doctor
 from audit.cli.export import export
+from audit.cli.formats import formats
 from audit.cli.query import query
 from audit.cli.scan import scan
 from audit.cli.show import show
@@ -97,7 +99,7 @@ def cli() -> None:
     """
 
 
-for _command in (scan, summary, query, show, export, vectors, doctor, completion):
+for _command in (scan, summary, query, show, export, check, vectors, formats, doctor, completion):
     cli.add_command(_command)
 
 

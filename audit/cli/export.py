@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from audit.cli.options import json_option, run_argument
-from audit.cli.text import count_noun, list_counts, one_line
+from audit.cli.text import count_noun, list_counts, one_line, split_names
 
 if TYPE_CHECKING:
     from audit.export import ExportReceipt
@@ -20,14 +20,32 @@ Examples:
   persona-audit export demo.audit --output clean.jsonl
   persona-audit export demo.audit --output clean.jsonl --rejected flagged.jsonl
   persona-audit export demo.audit --output calm.jsonl --where "evil < 0.3 AND sycophantic < 0.5"
+  persona-audit export demo.audit --output scored.jsonl --where true --keep-skipped --annotate
+  persona-audit export demo.audit --output clean.parquet --format parquet,chat
 """,
 )
 @run_argument
-@click.option("--output", required=True, metavar="FILE", type=click.Path(), help="A directory for several inputs.")
+@click.option(
+    "--output",
+    required=True,
+    metavar="FILE",
+    type=click.Path(),
+    help="A directory for several inputs. Ending in .gz or .zst, text is compressed.",
+)
 @click.option("--drop", type=click.Choice(["flagged"]), help="What to leave out. Default: flagged.")
 @click.option("--where", metavar="SQL", help="Keep the scored records for which this holds, over sample_scores.")
 @click.option("--rejected", metavar="FILE", type=click.Path(), help="Write the other records here.")
 @click.option("--keep-skipped", is_flag=True, help="Keep the records that could not be scored.")
+@click.option("--annotate", is_flag=True, help="Add the field persona_audit, with status and scores, to every record.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    metavar="NAME",
+    # Written out, as the lists in audit.export.formats come with pyarrow, which help does not load.
+    help="Convert to a container (jsonl, json, parquet, csv, tsv, arrow), to a record shape (chat, prompt_completion, "
+    "preference, sharegpt, alpaca), or to one of each. Default: as the input.",
+)
 @click.option("--force", is_flag=True, help="Replace existing files (never an input).")
 @json_option
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -39,14 +57,17 @@ def export(
     where: str | None,
     rejected: str | None,
     keep_skipped: bool,
+    annotate: bool,
+    formats: tuple[str, ...],
     force: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Copy the inputs of RUN without the flagged records, byte for byte.
 
-    Flagged records and those that could not be scored go to --rejected. Text is written uncompressed. Beside the
-    output, FILE.manifest.json says what was kept, what was not, and why.
+    Flagged records and those that could not be scored go to --rejected. Text is written uncompressed unless the name
+    asks for it. Beside the output, FILE.manifest.json says what was kept, what was not, and why; FILE.card.md is a
+    dataset card with ready snippets for TRL, Axolotl and LLaMA-Factory.
     """
     from audit.cli.progress import listening
     from audit.export import export_run
@@ -59,6 +80,8 @@ def export(
             drop=drop,
             rejected=rejected,
             keep_skipped=keep_skipped,
+            annotate=annotate,
+            formats=split_names(formats),
             overwrite=force,
             listener=listener,
         )
@@ -86,7 +109,13 @@ def describe_receipt(receipt: ExportReceipt, *, is_where: bool) -> list[str]:
     codes = f" ({list_counts(receipt.n_unscored)})" if receipt.n_unscored else ""
     where_to = "kept" if receipt.keeps_unscored else aside
     lines.append(f"not scored  {n_unscored:,}{codes}, {where_to}")
+    if receipt.n_left_out:
+        lines.append(f"left out    {receipt.n_left_out:,} of the rejected: they cannot be converted")
+    if receipt.n_unannotated:
+        lines.append(f"unmarked    {receipt.n_unannotated:,} that cannot be read, without persona_audit")
+    lines += [f"note        {one_line(notice)}" for notice in receipt.notices]
     lines.append(f"manifest    {one_line(receipt.manifest)}")
+    lines.append(f"card        {one_line(receipt.card)}")
     return lines
 
 

@@ -26,14 +26,30 @@ run_argument = click.argument("run", metavar="RUN", type=click.Path())
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else on standard output.")
 
-reading_options = option_group(
+_ROLES = {
+    "messages": "Field with the list of messages.",
+    "prompt": "Field with the prompt, question or instruction.",
+    "response": "Field with the response, completion, answer or output.",
+    "chosen": "Field with the preferred side.",
+    "rejected": "Field with the other side.",
+    "system": "Field with the system prompt.",
+    "text": "Field with a whole text: a conversation in hh style, or plain text.",
+}
+
+reading_key_options = option_group(
     click.option(
         "--format",
         metavar="NAME",
         # Written out, as the list in audit.schema comes with pyarrow, which help does not load.
-        help="Record family: chat, prompt_completion, preference, sharegpt, alpaca or hh. "
-        "Default: detected over the first rows and said aloud.",
+        help="Record family: chat, prompt_completion, preference, sharegpt, alpaca, qa, hh or text "
+        "(`persona-audit formats` shows them). Default: detected over the first rows and said aloud.",
     ),
+    click.option("--split", metavar="NAME", help="Split of a hub dataset or of a save_to_disk directory."),
+    *(click.option(f"--{role}-key", metavar="FIELD", help=words) for role, words in _ROLES.items()),
+)
+
+reading_options = option_group(
+    reading_key_options,
     click.option(
         "--turns",
         type=click.Choice(["all", "last"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -12,9 +13,10 @@ import duckdb
 from audit.cli.results import json_value, read_columns
 from audit.errors import AuditError, QueryError
 from audit.query import list_traits, open_connection, read_batches, run_named, run_query
-from audit.samples import Place, Sample, Source, read_sample_at
-from audit.store import RunStore, hash_file
+from audit.samples import Message, Place, Sample, Source, hash_source, read_sample_at
+from audit.store import RunStore
 
+_NO_TEXTS = {"tools": None, "prompt": None, "response": None, "message": None}
 _SCORE_COLUMNS = ("projection", "baseline_projection", "projection_difference", "prompt_projection")
 
 
@@ -69,14 +71,14 @@ def _collect(
     texts, missing = _read_texts(source, place, sample_id, turns, find_change(source))
     shown["text_missing"] = missing
     shown["turns"] = [
-        {**turn, **texts.get((turn["side"], turn["turn"], turn["part"]), {"prompt": None, "response": None})}
+        {**turn, **texts.get((turn["side"], turn["turn"], turn["part"]), _NO_TEXTS)}
         for turn in _read_turns(connection, sample_id)
     ]
     return shown
 
 
 def _read_turns(connection: duckdb.DuckDBPyConnection, sample_id: int) -> list[dict[str, Any]]:
-    turns = _rows(connection, "SELECT * FROM turns WHERE sample_id = $id ORDER BY side, turn, part", sample_id)
+    turns = _rows(connection, "SELECT * FROM turns WHERE sample_id = $id ORDER BY side, turn, part DESC", sample_id)
     scores = _rows(connection, "SELECT * FROM scores WHERE sample_id = $id", sample_id)
     for turn in turns:
         own = {
@@ -103,17 +105,30 @@ def _read_texts(
         return {}, f"the record gives no turns ({code})"
     return {
         (turn.side, turn.turn, turn.part): {
-            "prompt": [{"role": message.role, "content": message.content} for message in turn.prompt],
+            "tools": _parse(turn.tools),
+            "prompt": [_to_json(message) for message in turn.prompt],
             "response": turn.response,
+            "message": _to_json(turn.message),
         }
         for turn in sample.turns
     }, None
 
 
+def _to_json(message: Message) -> dict[str, Any]:
+    """Return a message with the fields that it has."""
+    fields: dict[str, Any] = {"role": message.role, "content": message.content, "reasoning": message.reasoning or None}
+    fields |= {"tool_calls": _parse(message.tool_calls), "name": message.name or None}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _parse(text: str) -> Any:
+    return json.loads(text) if text else None
+
+
 def _find_change(source: Source) -> str | None:
     """Return why texts must not be read from a source: it is not the file that was scanned, or it is gone."""
     try:
-        found = hash_file(source.path, cure="show reads texts from where the scan found them")
+        found = hash_source(source, cure="show reads texts from where the scan found them")
     except AuditError as error:
         return str(error)
     return None if found == source.sha256 else f"{source.path}: has changed since the scan"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,14 +29,42 @@ def render_sample(sample: Mapping[str, Any], *, max_chars: int | None) -> Iterat
         yield Text.assemble(("skipped ", "yellow"), neutralise(str(sample["reason"])))
     if sample["text_missing"]:
         yield Text.assemble(("texts are missing: ", "yellow"), neutralise(str(sample["text_missing"])))
-    said: Sequence[Mapping[str, str]] = ()
-    for turn in sample["turns"]:
+    said: Sequence[Mapping[str, Any]] = ()
+    for number, turn in enumerate(sample["turns"]):
         prompt = turn["prompt"] or []
-        for message in _new_messages(said, prompt):
-            yield from _speech(message["role"], message["content"], "cyan", max_chars)
+        if number == 0 and turn["tools"]:
+            yield from _speech("tools", _dump(turn["tools"]), "cyan", max_chars)
+        # The parts of a turn share their prompt.
+        if number == 0 or _place(turn) != _place(sample["turns"][number - 1]):
+            for message in _new_messages(said, prompt):
+                yield from _message(message, max_chars)
         yield from _turn(turn, max_chars)
-        said = [*prompt, {"role": "assistant", "content": turn["response"]}]
+        if turn["part"] == "answer" and turn["message"]:
+            yield from _calls(turn["message"], max_chars)
+        said = [*prompt, turn["message"]]
     yield Text()
+
+
+def _place(turn: Mapping[str, Any]) -> tuple[str, int]:
+    return turn["side"], turn["turn"]
+
+
+def _message(message: Mapping[str, Any], max_chars: int | None) -> Iterator[RenderableType]:
+    if message.get("reasoning"):
+        yield from _speech(f"{message['role']}, reasoning", message["reasoning"], "cyan", max_chars)
+    if message["content"] or "tool_calls" not in message:
+        name = f" {message['name']}" if message.get("name") else ""
+        yield from _speech(f"{message['role']}{name}", message["content"], "cyan", max_chars)
+    yield from _calls(message, max_chars)
+
+
+def _calls(message: Mapping[str, Any], max_chars: int | None) -> Iterator[RenderableType]:
+    for call in message.get("tool_calls", ()):
+        yield from _speech("tool call", _dump(call.get("function", call)), "cyan", max_chars)
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _title(sample: Mapping[str, Any]) -> Text:
@@ -52,8 +81,8 @@ def _title(sample: Mapping[str, Any]) -> Text:
 
 
 def _new_messages(
-    said: Sequence[Mapping[str, str]], prompt: Sequence[Mapping[str, str]]
-) -> Sequence[Mapping[str, str]]:
+    said: Sequence[Mapping[str, Any]], prompt: Sequence[Mapping[str, Any]]
+) -> Sequence[Mapping[str, Any]]:
     """Return the messages of a prompt that were not shown with the turn before."""
     return prompt[len(said) :] if list(prompt[: len(said)]) == list(said) else prompt
 

@@ -24,6 +24,8 @@ from audit.errors import EXIT_FOUND
 Examples:
   persona-audit scan examples/demo.jsonl
   persona-audit scan train.jsonl --model Qwen/Qwen2.5-7B-Instruct --vectors vectors/
+  persona-audit scan qa.csv --prompt-key ask --response-key reply
+  persona-audit scan org/dataset --split train --limit 1000
   persona-audit scan train.jsonl --baseline prompt --fail-on risk --json > audit.json
 """,
 )
@@ -50,9 +52,9 @@ def scan(
 ) -> None:
     """Score DATASETs and write a run directory; then print its summary.
 
-    Reads chat, prompt-completion, preference, ShareGPT, Alpaca and hh records from JSON lines, JSON arrays and
-    Parquet. A killed scan continues where it stopped when the same command is given again; a finished one is only
-    summarised.
+    A DATASET is a file, a quoted pattern such as 'data/*.jsonl', a save_to_disk directory, a hub id, or - for standard
+    input; `persona-audit formats` shows the records and files that are read. A killed scan continues where it stopped
+    when the same command is given again; a finished one is only summarised.
     """
     from audit.config import ScanConfig
     from audit.limits import check_limits, parse_limits

@@ -173,7 +173,13 @@ def _records(counts: Mapping[str, Any]) -> str:
         words += f" ({list_counts(counts['skipped_reasons'])})"
     words += f"; {count_noun(counts['n_turns'], 'turn')}"
     other = {name: n for name, n in counts["turn_statuses"].items() if name != "ok"}
-    return f"{words} ({list_counts(other)})" if other else words
+    if other:
+        words += f" ({list_counts(other)})"
+    if counts.get("truncated_share"):
+        words += f"; {format_share(counts['truncated_share'])} of them cut at --max-tokens or the model's context"
+    # A run written by an older version did not tell reasoning from answers.
+    reasoning = counts.get("reasoning_statuses") or {}
+    return f"{words}; reasoning apart: {list_counts(reasoning)}" if reasoning else words
 
 
 def _flagged(counts: Mapping[str, Any]) -> str:
@@ -236,7 +242,8 @@ def _clean_name(inputs: Sequence[Mapping[str, Any]]) -> str:
     if len(inputs) > 1:
         return "clean"
     name = re.sub(r"\.(gz|zst)$", "", str(inputs[0]["path"]), flags=re.IGNORECASE)
-    return f"clean{os.path.splitext(name)[1] or '.jsonl'}"
+    is_directory = inputs[0]["container"] == "arrow" and not name.lower().endswith(".arrow")
+    return "clean" if is_directory else f"clean{os.path.splitext(name)[1] or '.jsonl'}"
 
 
 def _grid() -> Table:

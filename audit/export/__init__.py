@@ -1,5 +1,6 @@
-"""The filtered dataset: kept records byte for byte, the others beside them, and a manifest that says why."""
+"""The filtered dataset: kept records byte for byte or converted, the others beside them, a manifest and a card."""
 
-from audit.export.job import ExportReceipt, export_run
+from audit.export.job import export_run
+from audit.export.receipt import ExportReceipt
 
 __all__ = ["ExportReceipt", "export_run"]

@@ -14,9 +14,12 @@ from audit.errors import QueryError
 from audit.query import check_condition, list_traits, read_batches, run_query
 from audit.query.relations import quote_name
 
-_UNSCORED, _FAILED, _HOLDS = 0, 1, 2
+UNSCORED, FAILED, HOLDS = 0, 1, 2
 NOT_SCANNED = "not_scanned"
 NO_SCORE = "no_score"
+
+_ONLY_REJECTED = """SELECT sample_id FROM turns GROUP BY sample_id
+    HAVING bool_and(side = 'rejected') AND bool_or(status IN ('ok', 'truncated'))"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +41,7 @@ class Choice:
     @property
     def n_failed(self) -> int:
         """Scored records for which the condition does not hold."""
-        return self.states.count(_FAILED)
+        return self.states.count(FAILED)
 
     def kept(self, *, keep_unscored: bool) -> bytearray:
         """Return 1 for every record that is kept, 0 for the others."""
@@ -48,7 +51,8 @@ class Choice:
 def choose_records(connection: duckdb.DuckDBPyConnection, where: str | None, *, n_records: int) -> Choice:
     """Ask the run which records to keep.
 
-    A record is scored when it has a score for at least one trait; one without any is never kept by the condition.
+    A record is scored when it has a score for at least one trait, or was scored on the rejected side alone, which
+    nothing trains towards: it has no flag and no trait's score. Any other is never kept by the condition.
 
     Raises:
         QueryError: `where` is not one condition that is true or false.
@@ -61,12 +65,12 @@ def choose_records(connection: duckdb.DuckDBPyConnection, where: str | None, *, 
         connection,
         f"SELECT sample_id, {is_scored} AS is_scored, coalesce(({condition}\n), false) AS holds FROM sample_scores",
     )
-    states = np.full(n_records, _UNSCORED, dtype=np.uint8)
+    states = np.full(n_records, UNSCORED, dtype=np.uint8)
     for batch in read_batches(relation, batch_rows=100_000):
         ids = batch["sample_id"].to_numpy()
         holds = batch["holds"].to_numpy(zero_copy_only=False)
         scored = batch["is_scored"].to_numpy(zero_copy_only=False)
-        states[ids] = np.where(scored, np.where(holds, _HOLDS, _FAILED), _UNSCORED)
+        states[ids] = np.where(scored, np.where(holds, HOLDS, FAILED), UNSCORED)
     return Choice(
         condition=condition,
         states=bytearray(states.tobytes()),
@@ -89,7 +93,8 @@ def _check_boolean(connection: duckdb.DuckDBPyConnection, where: str) -> None:
 
 
 def _is_scored(connection: duckdb.DuckDBPyConnection) -> str:
-    return " OR ".join(f"{quote_name(trait)} IS NOT NULL" for trait in list_traits(connection)) or "false"
+    has_score = [f"{quote_name(trait)} IS NOT NULL" for trait in list_traits(connection)]
+    return " OR ".join([*has_score, f"sample_id IN ({_ONLY_REJECTED})"])
 
 
 def _count_unscored(connection: duckdb.DuckDBPyConnection, is_scored: str, n_records: int) -> dict[str, int]:

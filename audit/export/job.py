@@ -1,58 +1,39 @@
-"""The job: check the sources against the scan, copy, describe, rename.
+"""The job: check the sources against the scan, copy or convert, describe, rename.
 
 Sources are hashed first; outputs are written under another name and renamed last, the manifest after all others.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from audit.errors import AuditError, ConfigError, ExportError
 from audit.events import Listener, StageAdvanced, StageFinished, StageStarted, ignore_events
+from audit.export.annotations import read_annotations
+from audit.export.card import write_card
 from audit.export.choice import Choice, choose_records
-from audit.export.outputs import OutputPlan, plan_outputs, refuse_bad_outputs
+from audit.export.convert import Conversion, convert_records
+from audit.export.files import open_sink, writing
+from audit.export.formats import read_formats
+from audit.export.manifest import write_manifest
+from audit.export.outputs import Output, OutputPlan, plan_outputs, refuse_bad_outputs
+from audit.export.reasons import read_dropped
+from audit.export.receipt import ExportReceipt
+from audit.export.saved import ROWS, describe_saved
 from audit.query import open_connection
-from audit.samples import Source, copy_records
-from audit.store import RunStore, hash_file, replacing
+from audit.samples import Source, copy_records, hash_source
+from audit.samples.splices import AddedField
+from audit.store import RunStore, hash_file
 
 _REPORT_EVERY = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class ExportReceipt:
-    """What an export wrote.
-
-    Attributes:
-        outputs: the files with the kept records, one per input.
-        rejected: the files with the others; empty when none were asked for.
-        manifest: the file beside the output that says what was done.
-        condition: the SQL condition that kept a scored record.
-        n_flagged: rejected scored records: flagged ones, or those that fail `where`.
-        n_unscored: records that could not be scored, by code; they are rejected unless `keeps_unscored`.
-        undecided: why the flags cannot be relied on, when no trait could be judged.
-    """
-
-    outputs: tuple[str, ...]
-    rejected: tuple[str, ...]
-    manifest: str
-    condition: str
-    n_records: int
-    n_kept: int
-    n_flagged: int
-    n_unscored: dict[str, int]
-    flagged_by_trait: dict[str, int]
-    keeps_unscored: bool
-    undecided: str | None
-
-    @property
-    def n_rejected(self) -> int:
-        """Records that were not kept."""
-        return self.n_records - self.n_kept
+_HASH_CURE = "export from the directory that the scan was run in, with its files in place"
 
 
 def export_run(
@@ -63,52 +44,60 @@ def export_run(
     drop: str | None = None,
     rejected: Path | str | None = None,
     keep_skipped: bool = False,
+    annotate: bool = False,
+    formats: Sequence[str] = (),
     overwrite: bool = False,
     listener: Listener = ignore_events,
 ) -> ExportReceipt:
     """Write the records of a run's inputs that are not flagged, or that `where` holds for.
 
     Args:
-        output: a file; a directory when the run has several inputs.
+        output: a file; a directory when the run has several inputs, or is of a directory of Arrow files.
         where: SQL condition over `sample_scores`; instead of `drop`.
         drop: `flagged`, which is also what happens without `where`.
         rejected: file (or directory) for the flagged records and those that could not be scored.
         keep_skipped: keep the records that could not be scored.
+        annotate: add the field `persona_audit` with status, flags and scores to every record.
+        formats: a container, a record shape or both to convert to; see `audit.export.formats`.
         overwrite: replace existing files, never an input.
 
     Raises:
         RunError: there is no finished run.
+        ConfigError: options that exclude each other, or an unknown format.
         QueryError: `where` is not one condition.
-        ExportError: an output exists, is an input or has the wrong suffix, or a source has changed since the scan.
+        ExportError: an output exists, is an input or has the wrong suffix; a source has changed since the scan; a
+            kept record cannot be converted, or has a field `persona_audit` already.
         MissingDataError: a source is gone.
     """
     if where is not None and drop is not None:
         raise ConfigError("--where", "excludes --drop", "give one of them")
     if drop not in (None, "flagged"):
         raise ConfigError("--drop", f"{drop!r} is not known", "choose flagged, or give a condition with --where")
+    wanted = read_formats(formats)
     manifest = RunStore(Path(run_path)).read_finished_manifest()
-    sources = [Source.restore(entry) for entry in manifest["inputs"]]
-    plan = plan_outputs(sources, Path(output), Path(rejected) if rejected is not None else None)
+    sources = tuple(Source.restore(entry) for entry in manifest["inputs"])
+    plan = plan_outputs(sources, wanted, Path(output), Path(rejected) if rejected is not None else None)
     refuse_bad_outputs(sources, plan, overwrite=overwrite)
     with open_connection(run_path) as connection:
         choice = choose_records(connection, where, n_records=sum(source.n_records for source in sources))
-    _check_sources(sources, listener)
-    try:
-        receipt = _copy(Path(run_path), manifest, sources, plan, choice, keep_skipped=keep_skipped, listener=listener)
-    except OSError as error:
-        if isinstance(error, AuditError):
-            raise
-        place = str(error.filename or output)
-        raise ExportError(place, f"cannot be written: {error.strerror or error}", "choose another --output") from error
-    return receipt
+        _check_sources(sources, listener)
+        kept = choice.kept(keep_unscored=keep_skipped)
+        export = _Export(Path(run_path), manifest, sources, plan, choice, kept, connection, listener, annotate)
+        receipt = _start_receipt(export, keep_skipped=keep_skipped, formats=(wanted.container, wanted.shape))
+        try:
+            return _write_all(export, receipt)
+        except OSError as error:
+            if isinstance(error, AuditError):
+                raise
+            place = str(error.filename or output)
+            finding = f"cannot be written: {error.strerror or error}"
+            raise ExportError(place, finding, "choose another --output") from error
 
 
 def _check_sources(sources: Sequence[Source], listener: Listener) -> None:
     listener(StageStarted("checking the inputs", len(sources), "files"))
     for source in sources:
-        found = hash_file(
-            source.path, cure="export from the directory that the scan was run in, with its files in place"
-        )
+        found = hash_source(source, cure=_HASH_CURE)
         if found != source.sha256:
             raise ExportError(
                 source.path,
@@ -119,68 +108,162 @@ def _check_sources(sources: Sequence[Source], listener: Listener) -> None:
     listener(StageFinished("checking the inputs"))
 
 
-def _copy(
-    run_path: Path,
-    manifest: Mapping[str, Any],
-    sources: Sequence[Source],
-    plan: OutputPlan,
-    choice: Choice,
-    *,
-    keep_skipped: bool,
-    listener: Listener,
-) -> ExportReceipt:
-    kept = choice.kept(keep_unscored=keep_skipped)
-    receipt = ExportReceipt(
-        outputs=tuple(str(path) for path in plan.outputs),
-        rejected=tuple(str(path) for path in plan.rejected),
+@dataclass(frozen=True, slots=True)
+class _Export:
+    """What is settled before the first byte is written."""
+
+    run_path: Path
+    manifest: Mapping[str, Any]
+    sources: tuple[Source, ...]
+    plan: OutputPlan
+    choice: Choice
+    kept: bytearray
+    connection: duckdb.DuckDBPyConnection
+    listener: Listener
+    is_annotated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What one input came to."""
+
+    n_bare: int = 0
+    n_left_out: int = 0
+
+
+def _start_receipt(export: _Export, *, keep_skipped: bool, formats: tuple[str | None, str | None]) -> ExportReceipt:
+    choice, plan = export.choice, export.plan
+    return ExportReceipt(
+        outputs=tuple(str(output.path) for output in plan.outputs),
+        rejected=tuple(str(output.path) for output in plan.rejected),
         manifest=str(plan.manifest),
+        card=str(plan.card),
         condition=choice.condition,
-        n_records=len(kept),
-        n_kept=kept.count(1),
+        n_records=len(export.kept),
+        n_kept=export.kept.count(1),
         n_flagged=choice.n_failed,
         n_unscored=choice.n_unscored,
         flagged_by_trait=choice.flagged_by_trait,
         keeps_unscored=keep_skipped,
-        undecided=_undecided(manifest["verdicts"], choice.n_failed) if choice.is_by_flags else None,
+        undecided=_undecided(export.manifest["verdicts"], choice.n_failed) if choice.is_by_flags else None,
+        is_annotated=export.is_annotated,
+        formats=tuple(name for name in formats if name is not None),
+        notices=tuple(_notice_compression(plan)),
     )
-    listener(StageStarted("copying", len(kept), "records"))
+
+
+def _notice_compression(plan: OutputPlan) -> Iterator[str]:
+    packed = [output for output in plan.outputs if output.codec != "none"]
+    if packed:
+        yield f"LLaMA-Factory reads no compressed files: unpack {packed[0].path.name} for it"
+
+
+def _write_all(export: _Export, receipt: ExportReceipt) -> ExportReceipt:
+    plan = export.plan
+    export.listener(StageStarted("copying", len(export.kept), "records"))
     with ExitStack() as stack:
         # Left in the opposite order, so the manifest appears after the files that it speaks of.
-        described = stack.enter_context(_writing(plan.manifest))
-        unfinished = [stack.enter_context(_writing(path)) for path in plan.outputs]
-        unfinished_rejected = [stack.enter_context(_writing(path)) for path in plan.rejected]
+        described = stack.enter_context(writing(plan.manifest))
+        card = stack.enter_context(writing(plan.card))
+        outputs = [(output, _enter(stack, output)) for output in plan.outputs]
+        rejected = [(output, _enter(stack, output)) for output in plan.rejected]
         first = 0
-        for number, source in enumerate(sources):
-            own = kept[first : first + source.n_records]
-            with ExitStack() as opened:
-                output = opened.enter_context(unfinished[number].open("wb"))
-                other = opened.enter_context(unfinished_rejected[number].open("wb")) if plan.rejected else None
-                counts = copy_records(source, _counted(own, listener), output, other)
-            if counts.n_kept != own.count(1) or counts.n_kept + counts.n_rejected != source.n_records:
-                raise ExportError(source.path, "holds other records than the scan found", "scan it again")
-            listener(StageAdvanced("copying", len(own) - (len(own) - 1) // _REPORT_EVERY * _REPORT_EVERY))
+        written = []
+        for number, source in enumerate(export.sources):
+            others = rejected[number] if rejected else None
+            written.append(_write_source(export, source, first, outputs[number], others))
             first += source.n_records
-        files = list(zip([*plan.outputs, *plan.rejected], [*unfinished, *unfinished_rejected], strict=True))
-        hashes = {str(path): hash_file(part) for path, part in files}
-        described.write_bytes(_describe(run_path, manifest, sources, receipt, hashes))
-    listener(StageFinished("copying"))
+        receipt = replace(
+            receipt,
+            n_unannotated=sum(each.n_bare for each in written),
+            n_left_out=sum(each.n_left_out for each in written),
+        )
+        card.write_bytes(write_card(export.run_path, export.manifest, export.sources, plan, receipt, export.kept))
+        hashes = {str(output.path): _hash_output(output, part) for output, part in (*outputs, *rejected)}
+        places = [(source.path, source.n_records) for source in export.sources]
+        dropped = read_dropped(export.connection, export.choice, export.kept, places)
+        with described.open("wb") as sink:
+            write_manifest(sink, export.run_path, export.manifest, export.sources, receipt, hashes, dropped)
+    export.listener(StageFinished("copying"))
     return receipt
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished:
-        yield unfinished
+def _enter(stack: ExitStack, output: Output) -> Path:
+    return stack.enter_context(writing(output.path, is_directory=output.target.is_directory))
 
 
-def _counted(kept: bytearray, listener: Listener) -> Callable[[int], bool]:
-    def is_kept(index: int) -> bool:
-        if index % _REPORT_EVERY == 0 and index:
-            listener(StageAdvanced("copying", _REPORT_EVERY))
-        return bool(kept[index])
+def _hash_output(output: Output, unfinished: Path) -> str:
+    """Return the hash of a file; of a directory, that of its rows."""
+    return hash_file(unfinished / ROWS if output.target.is_directory else unfinished)
 
-    return is_kept
+
+def _write_source(
+    export: _Export,
+    source: Source,
+    first: int,
+    output: tuple[Output, Path],
+    rejected: tuple[Output, Path] | None,
+) -> _Written:
+    own = export.kept[first : first + source.n_records]
+    target = output[0].target
+    progress = _Progress(export.listener)
+    with ExitStack() as opened:
+        sinks = [
+            opened.enter_context(open_sink(part / ROWS if each.target.is_directory else part, each.codec))
+            for each, part in (output, *([rejected] if rejected else []))
+        ]
+        other = sinks[1] if rejected else None
+        if target.is_copy:
+            counts = copy_records(source, progress.counting(own), sinks[0], other, _open_added(export, first))
+            written = _Written(n_bare=counts.n_bare)
+            n_kept, n_rejected = counts.n_kept, counts.n_rejected
+        else:
+            conversion = Conversion(source, target, own, rejected is not None, lambda: _open_added(export, first))
+            converted = convert_records(conversion, sinks[0], other, progress.advance)
+            written = _Written(n_left_out=converted.n_left_out)
+            n_kept, n_rejected = converted.n_kept, converted.n_rejected
+    if n_kept != own.count(1) or n_kept + n_rejected != source.n_records:
+        raise ExportError(source.path, "holds other records than the scan found", "scan it again")
+    progress.finish()
+    for each, part in (output, *([rejected] if rejected else [])):
+        if each.target.is_directory:
+            identity = f"{source.sha256} {each.path} {hash_file(part / ROWS)}"
+            describe_saved(part, source, identity, _open_added(export, first), is_copy=target.is_copy)
+    return written
+
+
+def _open_added(export: _Export, first: int) -> AddedField | None:
+    """Return the field that the records from `first` on get, if they get one."""
+    if not export.is_annotated:
+        return None
+    # A cursor of its own: a second reading must not end the first.
+    added = read_annotations(export.connection.cursor(), len(export.kept))
+    return replace(added, values=islice(added.values, first, None))
+
+
+class _Progress:
+    """Tells the listener how many records were passed, not for each of them."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._n_untold = 0
+
+    def advance(self, n_records: int) -> None:
+        self._n_untold += n_records
+        if self._n_untold >= _REPORT_EVERY:
+            self.finish()
+
+    def finish(self) -> None:
+        self._listener(StageAdvanced("copying", self._n_untold))
+        self._n_untold = 0
+
+    def counting(self, kept: bytearray) -> Callable[[int], bool]:
+        def is_kept(index: int) -> bool:
+            self.advance(1)
+            # A file that has grown is found out by the counts.
+            return index < len(kept) and bool(kept[index])
+
+        return is_kept
 
 
 def _undecided(verdicts: Sequence[Mapping[str, Any]], n_flagged: int) -> str | None:
@@ -191,34 +274,3 @@ def _undecided(verdicts: Sequence[Mapping[str, Any]], n_flagged: int) -> str | N
     if n_flagged:
         return f"nothing could be judged{because}; {n_flagged} flagged records are dropped all the same"
     return f"nothing could be judged{because}: no record is flagged, so dropping flagged records removes none"
-
-
-def _describe(
-    run_path: Path,
-    manifest: Mapping[str, Any],
-    sources: Sequence[Source],
-    receipt: ExportReceipt,
-    hashes: Mapping[str, str],
-) -> bytes:
-    described = {
-        "format_version": 1,
-        "tool_version": manifest["tool_version"],
-        "run": str(run_path),
-        "undecided": receipt.undecided,
-        "filter": {"condition": receipt.condition, "keeps_unscored": receipt.keeps_unscored},
-        "counts": {
-            "records": receipt.n_records,
-            "kept": receipt.n_kept,
-            "rejected": receipt.n_rejected,
-            "flagged": receipt.n_flagged,
-            "unscored": sum(receipt.n_unscored.values()),
-            "unscored_by_reason": receipt.n_unscored,
-            "flagged_by_trait": receipt.flagged_by_trait,
-        },
-        "inputs": [{"path": source.path, "sha256": source.sha256, "n_records": source.n_records} for source in sources],
-        "outputs": [{"path": path, "sha256": hashes[path]} for path in receipt.outputs],
-        "rejected": [{"path": path, "sha256": hashes[path]} for path in receipt.rejected],
-        "verdicts": manifest["verdicts"],
-        "receipt": asdict(receipt),
-    }
-    return json.dumps(described, indent=1).encode() + b"\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from jinja2.exceptions import TemplateError
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from audit.errors import ModelError
+from audit.samples.reasoning import OPENING
 from audit.samples.sample import Message
 
 TEMPLATE_DATE = datetime.date(2024, 7, 26)
@@ -34,8 +36,15 @@ PLAIN_TEMPLATE = (
 PLAIN_STOP = "\n\nUser:"
 """Where a model without end-of-turn tokens begins to speak for the user: its answer ends there."""
 
-MARKER = "persona\u2060audit\u2060marker"
-"""Stands in for a response, to see what a template writes around one; no dataset and no template contains it."""
+MARKER = "\u20607350\u20601826\u20604"
+"""Stands in for a response, to see what a template writes around one; no dataset and no template contains it.
+
+Digits, so that a template that changes case is seen to change the response, not to leave it out.
+"""
+
+
+# Templates are small programs: a message they did not foresee ends in any of these.
+_PROGRAM_ERRORS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
 class TemplateRefusal(ValueError):
@@ -61,23 +70,22 @@ class Template:
         """Hash of the template's text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
-    def render(self, messages: Sequence[Message], *, is_prompt: bool) -> str:
-        """Render messages; `is_prompt` appends what the template puts before a response.
+    def render(self, messages: Sequence[Message], *, is_prompt: bool, tools: str = "") -> str:
+        """Render messages, with the tools that they may call; `is_prompt` appends what stands before a response.
 
         Raises:
             TemplateRefusal: the template raises an exception, or cannot be rendered with these messages.
         """
         try:
             text: str = _compile_jinja_template(self.text).render(
-                messages=[{"role": message.role, "content": message.content} for message in messages],
-                tools=None,
+                messages=[_as_variables(message) for message in messages],
+                tools=json.loads(tools) if tools else None,
                 documents=None,
                 add_generation_prompt=is_prompt,
                 strftime_now=TEMPLATE_DATE.strftime,
                 **self.variables,
             )
-        except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
-            # Templates are small programs: a message they did not foresee ends in any of these.
+        except (TemplateError, *_PROGRAM_ERRORS) as error:
             raise TemplateRefusal(str(error) or type(error).__name__) from error
         return text
 
@@ -88,6 +96,28 @@ class Template:
             return self.render(messages, is_prompt=False).rpartition(MARKER)[2]
         except TemplateRefusal:
             return ""
+
+    def opens_reasoning(self) -> bool:
+        """Tell whether the generation prompt begins a reasoning block that the response has to close."""
+        try:
+            prompt = self.render([Message("user", "Hello")], is_prompt=True)
+        except TemplateRefusal:
+            return False
+        return prompt.rstrip().endswith(OPENING)
+
+
+def _as_variables(message: Message) -> dict[str, Any]:
+    """Return a message under the names that templates look for; what it does not have is absent, not empty."""
+    variables: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.reasoning:
+        # Qwen looks for the first, gpt-oss for the second, and older templates for the third.
+        variables |= dict.fromkeys(("reasoning_content", "thinking", "reasoning"), message.reasoning)
+    if message.tool_calls:
+        variables["tool_calls"] = json.loads(message.tool_calls)
+    for name in ("name", "tool_call_id"):
+        if value := getattr(message, name):
+            variables[name] = value
+    return variables
 
 
 def choose_template(tokenizer: Any, place: str) -> Template:

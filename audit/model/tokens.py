@@ -42,24 +42,16 @@ def tokenize_turns(
         )
         for turn, head, ids, offsets in zip(chunk, heads, encoded["input_ids"], encoded["offset_mapping"], strict=True):
             if len(head) < len(turn.text) and len(ids) < max_tokens + _SPARE_TOKENS:
-                ids, offsets = _encode_longer(model.tokenizer, turn.text, max_tokens)
+                _, longer = _encode_head(model.tokenizer, turn.text, max_tokens, return_offsets_mapping=True)
+                ids, offsets = longer["input_ids"], longer["offset_mapping"]
             results.append(_cut_span(model.tokenizer, turn, ids, offsets, max_tokens))
     return results
 
 
 def encode_prompts(model: LoadedModel, prompts: Sequence[str], max_tokens: int) -> list[list[int]]:
     """Return the token ids of rendered prompts; of one longer than `max_tokens`, at least that many."""
-    ids_of = []
-    for prompt in prompts:
-        per_token = _FIRST_CHARACTERS_PER_TOKEN
-        while True:
-            head = cut_text(prompt, max_tokens, per_token)
-            ids = model.tokenizer(head, add_special_tokens=False, verbose=False)["input_ids"]
-            if len(head) == len(prompt) or len(ids) >= max_tokens:
-                break
-            per_token *= 4
-        ids_of.append([int(token) for token in ids])
-    return ids_of
+    encodings = [_encode_head(model.tokenizer, prompt, max_tokens)[1] for prompt in prompts]
+    return [[int(token) for token in encoding["input_ids"]] for encoding in encodings]
 
 
 def cut_text(text: str, max_tokens: int, characters_per_token: int) -> str:
@@ -86,13 +78,14 @@ def _chunk_turns(rendered: Sequence[RenderedTurn], max_tokens: int) -> list[list
     return chunks
 
 
-def _encode_longer(tokenizer: Any, text: str, max_tokens: int) -> tuple[list[int], list[tuple[int, int]]]:
-    per_token = _FIRST_CHARACTERS_PER_TOKEN * 4
+def _encode_head(tokenizer: Any, text: str, max_tokens: int, **options: bool) -> tuple[str, Any]:
+    """Return the start of `text`, of more than `max_tokens` tokens if it has so many, and its encoding."""
+    per_token = _FIRST_CHARACTERS_PER_TOKEN
     while True:
         head = cut_text(text, max_tokens, per_token)
-        encoded = tokenizer(head, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        if len(head) == len(text) or len(encoded["input_ids"]) >= max_tokens + _SPARE_TOKENS:
-            return encoded["input_ids"], encoded["offset_mapping"]
+        encoding = tokenizer(head, add_special_tokens=False, verbose=False, **options)
+        if len(head) == len(text) or len(encoding["input_ids"]) >= max_tokens + _SPARE_TOKENS:
+            return head, encoding
         per_token *= 4
 
 
@@ -154,11 +147,13 @@ def _is_added_behind(tokenizer: Any, turn: RenderedTurn, token: int, end: int) -
 
 def _tokenize_by_prefix(tokenizer: Any, turn: RenderedTurn, max_tokens: int) -> TokenizedTurn | UnscoredTurn:
     """Find the span of a tokenizer without offsets: the text's parts must be token prefixes of the whole."""
-    ids_of = [
-        tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        for text in (turn.text[: turn.start], turn.text[: turn.stop], turn.text)
-    ]
-    before, with_response, whole = ids_of
+    head, encoding = _encode_head(tokenizer, turn.text, max_tokens)
+    if len(head) <= turn.start:
+        return _too_long(max_tokens)
+    whole = encoding["input_ids"]
+    before, with_response = (
+        tokenizer(head[:stop], add_special_tokens=False, verbose=False)["input_ids"] for stop in (turn.start, turn.stop)
+    )
     if whole[: len(before)] != before or whole[: len(with_response)] != with_response:
         return UnscoredTurn(
             "template_mismatch", "the tokenizer gives no offsets, and the response does not end at token borders"

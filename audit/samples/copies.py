@@ -1,7 +1,7 @@
 """A source copied without some of its records, every other byte as it was.
 
-Knows what goes along with a record: its line ending and blank lines, or the separator before it. Does not know why
-a record is kept.
+Knows what goes along with a record: its line ending and blank lines, the separator before it, the header above it.
+Does not know why a record is kept, nor what the field says that it may add to each.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from audit.samples.encoding import BYTE_ORDER_MARKS
 from audit.samples.pieces import Piece
 from audit.samples.records import read_pieces
 from audit.samples.source import Source
-from audit.samples.tables import copy_rows
+from audit.samples.splices import AddedField, Splicer
+from audit.samples.table_copies import copy_table
 
 
 @dataclass(frozen=True, slots=True)
 class CopyCounts:
-    """How many records went where."""
+    """How many records went where, and how many of them could not be given the added field."""
 
     n_kept: int
     n_rejected: int
+    n_bare: int = 0
 
 
 def copy_records(
@@ -30,31 +32,37 @@ def copy_records(
     keep: Container[int] | Callable[[int], bool],
     output: BinaryIO,
     rejected: BinaryIO | None = None,
+    added: AddedField | None = None,
 ) -> CopyCounts:
     """Copy the records whose index in the source is kept to `output`, the others to `rejected`, if there is one.
 
     Text is written decompressed. In lines, a record takes its line ending and the blank lines after it along; blank
-    lines before the first record go to `output`, the byte order mark to both. In a JSON array, the elements' bytes
-    and the separators before them stay, and what is written is an array again. Tables keep values, schema, metadata
-    and compression. Keeping every record writes the text's bytes as they were.
+    lines before the first record go to `output`, the byte order mark and a header to both. In a JSON array, the
+    elements' bytes and the separators before them stay, and what is written is an array again. Tables keep values,
+    schema, metadata and compression. Keeping every record writes the text's bytes as they were.
+
+    With an added field, each record gets it at its end; one that cannot be read stays as it is.
 
     Raises:
         DataError: the file breaks off.
+        ExportError: a record has a field of the added one's name already.
     """
     is_kept = keep if callable(keep) else keep.__contains__
-    if source.container == "parquet":
-        return CopyCounts(*copy_rows(source.path, is_kept, output, rejected))
-    mark = BYTE_ORDER_MARKS[source.encoding]
+    if source.layout.is_table:
+        return CopyCounts(*copy_table(source, is_kept, output, rejected, added))
     sides = [_Side(output, source.encoding), _Side(rejected, source.encoding)]
+    splicer = Splicer(source, added) if added else None
     with open(source.path, "rb") as file:
         pieces = read_pieces(source.path, source.layout, file)
+        if splicer is not None:
+            pieces = map(splicer.edit, pieces)
         for side in sides:
-            side.write(mark)
+            side.write(BYTE_ORDER_MARKS[source.encoding])
         if source.container == "json_array":
             _copy_elements(pieces, is_kept, sides)
         else:
-            _copy_lines(pieces, is_kept, sides)
-    return CopyCounts(sides[0].n_records, sides[1].n_records)
+            _copy_lines(pieces, is_kept, sides, has_header=source.container == "csv")
+    return CopyCounts(sides[0].n_records, sides[1].n_records, splicer.n_bare if splicer else 0)
 
 
 class _Side:
@@ -70,16 +78,23 @@ class _Side:
             self._sink.write(data)
 
 
-def _copy_lines(pieces: Iterator[Piece], is_kept: Callable[[int], bool], sides: list[_Side]) -> None:
+def _copy_lines(
+    pieces: Iterator[Piece], is_kept: Callable[[int], bool], sides: list[_Side], *, has_header: bool
+) -> None:
     side = sides[0]
     index = 0
     for piece in pieces:
+        targets = [side]
         if piece.is_record:
             side = sides[0] if is_kept(index) else sides[1]
             side.n_records += 1
             index += 1
-        side.write(piece.raw)
-        side.write(piece.ending)
+            targets = [side]
+        elif has_header:
+            targets, has_header = sides, False
+        for target in targets:
+            target.write(piece.raw)
+            target.write(piece.ending)
 
 
 def _copy_elements(pieces: Iterator[Piece], is_kept: Callable[[int], bool], sides: list[_Side]) -> None:

@@ -5,10 +5,11 @@ Knows no family. A family is one file in `families/` that holds a `FAMILY`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from audit.samples.reasoning import read_parts
 from audit.samples.sample import Message, Turn
 
 Fields = Mapping[str, Any]
@@ -24,10 +25,17 @@ class UnreadableRecord(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """The messages of one side of a record, in order."""
+    """The messages of one side of a record, in order.
+
+    Attributes:
+        tools: JSON list of the tools that it offers; empty where there is none.
+        label: whether the response is wanted, in data that says so for each response alone (KTO).
+    """
 
     side: str
     messages: tuple[Message, ...]
+    tools: str = ""
+    label: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,13 @@ class Family:
         wants: the fields it needs, for messages.
         fits: tells from the fields, without reading them through, whether a record is of this family.
         read: finds the conversations of a record that fits. Raises UnreadableRecord.
+        keys: role (`messages`, `prompt`, `response`, `chosen`, `rejected`, `system`, `text`) → the field that `read`
+            finds it in; a field option of the user's puts another field there.
+        also: other fields and variants that are understood, for the table of formats.
+        example: a record of the family.
+        write: makes a record of conversations; None: nothing is converted to this family. Raises UnreadableRecord
+            where the conversations say more than the family can.
+        is_detected: whether rows may be taken for this family without being told.
     """
 
     name: str
@@ -47,21 +62,54 @@ class Family:
     wants: str
     fits: Callable[[Fields], bool]
     read: Callable[[Fields], tuple[Conversation, ...]]
+    keys: Mapping[str, str]
+    also: str
+    example: Fields
+    write: Callable[[tuple[Conversation, ...]], dict[str, Any]] | None = None
+    is_detected: bool = True
+
+
+def rename_fields(record: Fields, keys: Mapping[str, str], family: Family) -> Fields:
+    """Return the record as the family reads it: the fields that the user named stand under the family's own names."""
+    if not keys:
+        return record
+    wanted = {family.keys[role]: key for role, key in keys.items()}
+    left = {key: value for key, value in record.items() if key not in wanted and key not in keys.values()}
+    return {**left, **{own: record[key] for own, key in wanted.items() if key in record}}
 
 
 def find_turns(conversations: tuple[Conversation, ...], which: str = "all") -> tuple[Turn, ...]:
-    """Return the assistant turns of a record, each with the messages before it; with `last`, one a side."""
+    """Return the assistant turns of a record in parts, each with the messages before it; with `last`, one a side."""
     turns: list[Turn] = []
     for conversation in conversations:
         positions = [i for i, message in enumerate(conversation.messages) if message.role == "assistant"]
         for position in positions if which == "all" else positions[-1:]:
-            turns.append(
-                Turn(
-                    side=conversation.side,
-                    turn=position,
-                    part="answer",
-                    prompt=conversation.messages[:position],
-                    response=conversation.messages[position].content,
-                )
-            )
+            turns += _find_parts(conversation, position)
     return tuple(turns)
+
+
+def _find_parts(conversation: Conversation, position: int) -> Iterator[Turn]:
+    message = conversation.messages[position]
+    for part, text in read_parts(message).items():
+        unscored = message.untrained or None
+        if unscored is None and part == "answer" and not text.strip() and message.tool_calls:
+            unscored = "tool_call: the turn calls a tool and says nothing"
+        yield Turn(
+            side=conversation.side,
+            turn=position,
+            part=part,
+            prompt=conversation.messages[:position],
+            response=text,
+            message=message,
+            tools=conversation.tools,
+            unscored=unscored,
+        )
+
+
+def answer_turn(prompt: tuple[Message, ...], text: str, *, part: str = "answer", tools: str = "") -> Turn | None:
+    """Return the part of a response that a model wrote as one text; None where it has no such part."""
+    message = Message("assistant", text)
+    response = read_parts(message).get(part)
+    if response is None:
+        return None
+    return Turn("response", len(prompt), part, prompt, response, message, tools)

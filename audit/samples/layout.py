@@ -1,14 +1,17 @@
-"""What kind of file this is, found in its first bytes, whatever its name says.
+"""What kind of file this is, found in its first bytes; of a name only `.csv` and `.tsv` say anything.
 
-Knows magic numbers, byte order marks and how JSON begins. Does not know records.
+Knows magic numbers, byte order marks, how JSON begins and what parts a CSV. Does not know records.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from audit.errors import DataError, MissingDataError
+from audit.samples.arrow import FILE_MAGIC, STREAM_MAGIC
+from audit.samples.csv_lines import DELIMITERS, find_delimiter, split_rows
 from audit.samples.decode import parse_record
 from audit.samples.encoding import BYTE_ORDER_MARKS, align_chunks, find_encoding, view_units
 from audit.samples.lines import split_lines
@@ -16,11 +19,16 @@ from audit.samples.pieces import OBJECT_BYTES, read_whole
 from audit.samples.source import Layout
 from audit.samples.streams import BrokenStream, find_codec, read_chunks
 
-READABLE = "JSON lines, a JSON array and Parquet are read; the JSON ones also as .gz or .zst"
+READABLE = "JSON lines, JSON arrays, .csv, .tsv, Parquet and Arrow are read; the texts also as .gz or .zst"
 
 _HEAD_BYTES = 1 << 16
+_TABLES = ((b"PAR1", "parquet"), (FILE_MAGIC, "arrow"), (STREAM_MAGIC, "arrow"))
+_CSV_NAME = re.compile(r"\.([ct]sv)(\.(gz|zst))?\Z", re.IGNORECASE)
+_JSON_OPENING = re.compile(rb'\{\s*["}]|\[\s*["\[{\]]')
+_SUFFIXES = {"jsonl": ".jsonl", "csv": ".csv", "parquet": ".parquet", "arrow": ".arrow"}
+_CODEC_SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
+_DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".gz", ".zst")
 _FOREIGN = (
-    (b"ARROW1", "an Arrow file"),
     (b"PK\x03\x04", "a zip archive"),
     (b"\xfd7zXZ\x00", "compressed with xz"),
     (b"BZh", "compressed with bzip2"),
@@ -50,11 +58,17 @@ def check_file(path: str) -> None:
 
 
 def _directory_error(path: str) -> DataError:
-    suffixes = (".jsonl", ".ndjson", ".json", ".parquet", ".gz", ".zst")
-    names = sorted(found.name for found in Path(path).iterdir() if found.name.endswith(suffixes))
+    names = sorted(found.name for found in Path(path).iterdir() if has_data_suffix(found.name))
     if not names:
         return DataError(path, "a directory without a dataset file in it", "name a file")
-    return DataError(path, "a directory, not a file", f"name the files in it, such as {Path(path, names[0])}")
+    pattern = Path(path, f"*{Path(names[0]).suffix}")
+    cure = f"name the files in it, such as {Path(path, names[0])}, or several by a pattern: '{pattern}'"
+    return DataError(path, "a directory, not a file", cure)
+
+
+def has_data_suffix(path: str) -> bool:
+    """Tell whether a name ends as those of dataset files do."""
+    return path.lower().endswith(_DATA_SUFFIXES)
 
 
 def find_layout(path: str) -> Layout:
@@ -67,8 +81,9 @@ def find_layout(path: str) -> Layout:
         check_file(path)
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)
-        if head.startswith(b"PAR1"):
-            return Layout("parquet")
+        table = _find_table(head)
+        if table is not None:
+            return Layout(table)
         _refuse_foreign(path, head)
         codec = find_codec(head)
         text = head if codec == "none" else _read_text_head(path, codec)
@@ -78,6 +93,27 @@ def find_layout(path: str) -> Layout:
         if isinstance(error, MissingDataError):
             raise
         raise DataError(path, f"cannot be read: {error.strerror or error}", "check its permissions") from error
+
+
+def suggest_suffix(path: str) -> str:
+    """Return the suffix that a file without a telling name should have: what begins like JSON is JSON lines.
+
+    Raises:
+        DataError: its compressed stream is damaged from the beginning.
+    """
+    with open(path, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+    table = _find_table(head)
+    if table is not None:
+        return _SUFFIXES[table]
+    codec = find_codec(head)
+    text = head if codec == "none" else _read_text_head(path, codec)
+    is_json = _view_head(text, find_encoding(text))[:1] in (b"{", b"[")
+    return _SUFFIXES["jsonl" if is_json else "csv"] + _CODEC_SUFFIXES[codec]
+
+
+def _find_table(head: bytes) -> str | None:
+    return next((container for magic, container in _TABLES if head.startswith(magic)), None)
 
 
 def _read_text_head(path: str, codec: str) -> bytes:
@@ -102,11 +138,21 @@ def _refuse_foreign(path: str, head: bytes) -> None:
             raise DataError(path, f"the file is {name}", READABLE)
 
 
+def _view_head(head: bytes, encoding: str) -> bytes:
+    return view_units(head[len(BYTE_ORDER_MARKS[encoding]) :], encoding).lstrip(b" \t\r\n")
+
+
 def _find_text_layout(path: str, codec: str, head: bytes) -> Layout:
+    if _find_table(head) is not None:
+        raise DataError(path, f"a table compressed as a whole ({codec}) cannot be read row by row", "decompress it")
     encoding = find_encoding(head)
-    view = view_units(head[len(BYTE_ORDER_MARKS[encoding]) :], encoding).lstrip(b" \t\r\n")
+    view = _view_head(head, encoding)
     if (view[:1] not in (b"{", b"[") and b"\0" in view) or view[1:2] == b"\0":
         raise DataError(path, "binary data, not text", f"{READABLE}; UTF-16 needs its byte order mark")
+    name = _CSV_NAME.search(path)
+    if name is not None and not _JSON_OPENING.match(view):
+        is_tsv = name[1].lower() == "tsv"
+        return Layout("csv", codec, encoding, "\t" if is_tsv else _find_delimiter(path, codec, encoding))
     if view[:1] == b"[":
         return Layout("json_array", codec, encoding)
     if view[:1] == b"{" and _is_one_object(path, codec, encoding):
@@ -114,21 +160,33 @@ def _find_text_layout(path: str, codec: str, head: bytes) -> Layout:
     return Layout("jsonl", codec, encoding)
 
 
+def _find_delimiter(path: str, codec: str, encoding: str) -> str:
+    """Return what parts the header of a CSV, which is the first line that is not blank."""
+    try:
+        rows = split_rows(_read_text(path, codec, encoding), encoding, "".join(DELIMITERS))
+        views = (view_units(row, encoding) for row in rows)
+        return find_delimiter(next((view for view in views if view.strip()), b""))
+    except BrokenStream:
+        # The survey meets it again, and can say how far it got.
+        return DELIMITERS[0]
+
+
 def _is_one_object(path: str, codec: str, encoding: str) -> bool:
     """Tell whether the text is one object over several lines: no object on its first line, but one as a whole."""
     try:
-        first = next(
-            line for line in _read_text(path, codec, encoding, split=True) if view_units(line, encoding).strip()
-        )
+        first = next(line for line in _read_lines(path, codec, encoding) if view_units(line, encoding).strip())
         if isinstance(parse_record(first, encoding), dict):
             return False
-        text = read_whole(_read_text(path, codec, encoding, split=False), OBJECT_BYTES)
+        text = read_whole(_read_text(path, codec, encoding), OBJECT_BYTES)
     except (BrokenStream, StopIteration):
         return False
     return text is not None and isinstance(parse_record(text, encoding), dict)
 
 
-def _read_text(path: str, codec: str, encoding: str, *, split: bool) -> Iterator[bytes]:
+def _read_lines(path: str, codec: str, encoding: str) -> Iterator[bytes]:
+    return split_lines(_read_text(path, codec, encoding), encoding)
+
+
+def _read_text(path: str, codec: str, encoding: str) -> Iterator[bytes]:
     with open(path, "rb") as file:
-        chunks = align_chunks(read_chunks(file, codec), encoding)
-        yield from split_lines(chunks, encoding) if split else chunks
+        yield from align_chunks(read_chunks(file, codec), encoding)

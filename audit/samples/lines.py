@@ -30,14 +30,14 @@ def split_lines(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
                 yield held[0] if len(held) == 1 else b"".join(held)
                 held, n_held_bytes = [], 0
             elif n_held_bytes > RECORD_BYTES:
-                raise too_long("line")
+                raise too_long("line", RECORD_BYTES)
     if held:
         yield b"".join(held)
 
 
-def too_long(what: str) -> BrokenStream:
+def too_long(what: str, most: int = RECORD_BYTES) -> BrokenStream:
     """Return the error for a record that never ends."""
-    return BrokenStream(f"the next {what} is longer than {RECORD_BYTES:,} bytes", "remove it, or split it into records")
+    return BrokenStream(f"the next {what} is longer than {most:,} bytes", "remove it, or split it into records")
 
 
 def _cut_chunk(chunk: bytes, encoding: str) -> Iterator[tuple[bytes, bool]]:

@@ -1,4 +1,4 @@
-"""Message lists and texts as datasets write them, brought to `Message(role, content)`.
+"""Message lists and texts as datasets write them, brought to `Message`.
 
 Knows the spellings that several families share (role and from, content and value); knows no family.
 A lone surrogate, which JSON can spell and no tokenizer takes, becomes U+FFFD here.
@@ -11,6 +11,8 @@ from typing import Any
 from audit.samples.family import Fields, UnreadableRecord
 from audit.samples.hh_text import opens_hh_turns, split_hh_turns
 from audit.samples.sample import Message
+from audit.samples.text import clean_text, kind_of
+from audit.samples.tools import read_tool_calls, read_written_call
 
 _ROLES = {
     "system": "system",
@@ -26,21 +28,13 @@ _ROLES = {
     "function": "tool",
     "ipython": "tool",
     "observation": "tool",
+    "tool_response": "tool",
 }
 # A call that ShareGPT keeps as a turn of its own: like `tool_calls`, it holds no prose to score.
 _CALL_ROLES = frozenset({"function_call", "tool_call"})
 _TEXT_PARTS = ("text", "input_text", "output_text", None)
-
-
-def clean_text(text: str) -> str:
-    """Return the text with each lone surrogate replaced by U+FFFD; any other text as it is."""
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
+_REASONING_PARTS = ("thinking", "reasoning")
+_REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
 
 
 def read_text(value: Any, field: str) -> str:
@@ -54,7 +48,7 @@ def read_text(value: Any, field: str) -> str:
     if value is None:
         return ""
     if isinstance(value, list):
-        return "".join(_read_part(part, field) for part in value)
+        return "".join(_read_part(part, field) for part in value if not _is_reasoning(part))
     raise UnreadableRecord(f"unsupported_content: '{field}' is {kind_of(value)}, not text")
 
 
@@ -83,33 +77,76 @@ def read_messages(value: Any, field: str) -> tuple[Message, ...]:
 def _read_message(item: Any, field: str, position: int) -> Message:
     if not isinstance(item, dict):
         raise UnreadableRecord(f"bad_messages: message {position} of '{field}' is {kind_of(item)}, not an object")
-    named = item.get("role")
-    if named is None:
-        named = item.get("from")
+    named = _either(item, "role", "from")
     if not isinstance(named, str):
         raise UnreadableRecord(f"unknown_role: message {position} of '{field}' names no role")
     spelled = named.strip().lower()
+    content, place = _either(item, "content", "value"), f"{field}[{position}]"
     if spelled in _CALL_ROLES:
-        return Message("assistant", "")
+        call = read_written_call(read_text(content, place))
+        return Message("assistant", "", tool_calls=call, untrained=_find_untrained(item))
     role = _ROLES.get(spelled)
     if role is None:
         raise UnreadableRecord(f"unknown_role: message {position} of '{field}' has the role {clean_text(named)!r}")
-    content = item.get("content")
-    if content is None:
-        content = item.get("value")
-    return Message(role, read_text(content, f"{field}[{position}]"))
+    if role != "assistant":
+        return Message(role, read_text(content, place), name=_string(item, "name"), tool_call_id=_tool_call_id(item))
+    return Message(
+        role,
+        read_text(content, place),
+        reasoning=_read_reasoning(item, content, place),
+        tool_calls=read_tool_calls(item, place),
+        untrained=_find_untrained(item),
+    )
 
 
-def read_system(record: Fields, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Return the messages headed by the record's own `system` text, unless they open with one."""
-    if not record.get("system") or (messages and messages[0].role == "system"):
+def _either(item: dict[str, Any], first: str, second: str) -> Any:
+    value = item.get(first)
+    return item.get(second) if value is None else value
+
+
+def _string(item: dict[str, Any], key: str) -> str:
+    value = item.get(key)
+    return clean_text(value) if isinstance(value, str) else ""
+
+
+def _tool_call_id(item: dict[str, Any]) -> str:
+    return _string(item, "tool_call_id")
+
+
+def _is_reasoning(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type") in _REASONING_PARTS
+
+
+def _read_reasoning(item: dict[str, Any], content: Any, field: str) -> str:
+    """Return the reasoning that a message keeps apart from its content, in a field or in parts of their own."""
+    for key in _REASONING_KEYS:
+        if item.get(key) not in (None, "", []):
+            return read_text(item[key], f"{field}.{key}")
+    parts = [part for part in content if _is_reasoning(part)] if isinstance(content, list) else []
+    texts = [_either(part, str(part["type"]), "text") for part in parts]
+    return "\n".join(read_text(text, field) for text in texts if text)
+
+
+def _find_untrained(item: dict[str, Any]) -> str:
+    """Return why the record's own marks keep a message out of training: `weight` of OpenAI, `train` of Axolotl."""
+    weight = item.get("weight")
+    if isinstance(weight, int | float) and weight == 0:
+        return "not_trained: its weight is 0"
+    if item.get("train") is False or item.get("training") is False:
+        return "not_trained: it is marked train: false"
+    return ""
+
+
+def read_system(record: Fields, messages: tuple[Message, ...], key: str = "system") -> tuple[Message, ...]:
+    """Return the messages headed by the record's own system text, unless they open with one."""
+    if not record.get(key) or (messages and messages[0].role == "system"):
         return messages
-    return (Message("system", read_text(record["system"], "system")), *messages)
+    return (Message("system", read_text(record[key], key)), *messages)
 
 
-def read_instruction(record: Fields) -> tuple[Message, ...]:
-    """Return the user message that `instruction` and `input` make: the one, a blank line, the other."""
-    texts = [read_text(record.get(key), key) for key in ("instruction", "input")]
+def read_instruction(record: Fields, keys: tuple[str, ...] = ("instruction", "input")) -> tuple[Message, ...]:
+    """Return the user message that an instruction and its input make: the one, a blank line, the other."""
+    texts = [read_text(record.get(key), key) for key in keys]
     content = "\n\n".join(text for text in texts if text)
     return (Message("user", content),) if content else ()
 
@@ -130,13 +167,3 @@ def join_response(prompt: Any, response: str, field: str) -> tuple[Message, ...]
     if text.rstrip().endswith("Assistant:"):
         return split_hh_turns(text + response)
     return (*split_hh_turns(text), Message("assistant", response))
-
-
-def kind_of(value: Any) -> str:
-    """Name the kind of a JSON value, for messages."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true or false"
-    names = {str: "a string", int: "a number", float: "a number", list: "a list", dict: "an object"}
-    return names.get(type(value), f"a {type(value).__name__}")

@@ -1,6 +1,6 @@
 """A text cut into records and what lies between them; the pieces, end to end, are the text.
 
-Knows lines, arrays and single objects as ways to cut. Does not parse a record.
+Knows lines, arrays, single objects and rows under a header as ways to cut. Does not parse a record.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from audit.samples.arrays import split_array
+from audit.samples.csv_lines import split_rows
 from audit.samples.encoding import BYTE_ORDER_MARKS, align_chunks, unit_bytes, view_units
-from audit.samples.lines import split_lines
+from audit.samples.lines import RECORD_BYTES, split_lines, too_long
 from audit.samples.source import Layout
 from audit.samples.streams import BrokenStream
 
@@ -23,9 +24,9 @@ class Piece:
     """A record, or bytes between records.
 
     Attributes:
-        line: line in lines, element in an array, from 1; of a gap: the one it stands before.
+        line: line in lines, element in an array, row in a CSV, from 1; of a gap: the one it stands before.
         offset: where `raw` begins in the decompressed text.
-        raw: the record's own bytes, or the gap.
+        raw: the record's own bytes, or the gap; the first gap of a CSV is its header with the blank lines before it.
         ending: the line ending after it.
         is_record: whether it is a record.
     """
@@ -49,17 +50,53 @@ def cut_pieces(chunks: Iterator[bytes], layout: Layout) -> Iterator[Piece]:
         return _cut_array(aligned, layout.encoding, start)
     if layout.container == "json_object":
         return _cut_object(aligned, layout.encoding, start)
+    if layout.container == "csv":
+        return _cut_rows(aligned, layout, start)
     return _cut_lines(aligned, layout.encoding, start)
 
 
 def _cut_lines(chunks: Iterator[bytes], encoding: str, offset: int) -> Iterator[Piece]:
-    unit = unit_bytes(encoding)
     for number, line in enumerate(split_lines(chunks, encoding), start=1):
-        view = view_units(line, encoding)
-        ending = (2 if view.endswith(b"\r\n") else 1 if view.endswith(b"\n") else 0) * unit
-        body = len(line) - ending
-        yield Piece(number, offset, line[:body], line[body:], bool(view.strip(b" \t\r\n")))
+        body, is_blank = _measure_line(line, encoding, b" \t\r\n")
+        yield Piece(number, offset, line[:body], line[body:], not is_blank)
         offset += len(line)
+
+
+def _cut_rows(chunks: Iterator[bytes], layout: Layout, offset: int) -> Iterator[Piece]:
+    # A line of tabs is a row of empty cells where tabs part them.
+    blanks = b" \r\n" if layout.delimiter == "\t" else b" \t\r\n"
+    rows = split_rows(chunks, layout.encoding, layout.delimiter)
+    header, body = _take_header(rows, layout.encoding, blanks)
+    yield Piece(1, offset, header[:body], header[body:], False)
+    offset += len(header)
+    number = 1
+    for row in rows:
+        body, is_blank = _measure_line(row, layout.encoding, blanks)
+        yield Piece(number, offset, row[:body], row[body:], not is_blank)
+        offset += len(row)
+        number += not is_blank
+
+
+def _take_header(rows: Iterator[bytes], encoding: str, blanks: bytes) -> tuple[bytes, int]:
+    """Return the first row that is not blank with the lines before it, and its length without its line ending."""
+    lines: list[bytes] = []
+    n_bytes = 0
+    for row in rows:
+        lines.append(row)
+        n_bytes += len(row)
+        body, is_blank = _measure_line(row, encoding, blanks)
+        if not is_blank:
+            return b"".join(lines), n_bytes - len(row) + body
+        if n_bytes > RECORD_BYTES:
+            raise too_long("row", RECORD_BYTES)
+    return b"".join(lines), n_bytes
+
+
+def _measure_line(line: bytes, encoding: str, blanks: bytes) -> tuple[int, bool]:
+    """Return the length of a line without its ending, and whether nothing but blanks is on it."""
+    view = view_units(line, encoding)
+    ending = 2 if view.endswith(b"\r\n") else 1 if view.endswith(b"\n") else 0
+    return len(line) - ending * unit_bytes(encoding), not view.strip(blanks)
 
 
 def _cut_array(chunks: Iterator[bytes], encoding: str, offset: int) -> Iterator[Piece]:

@@ -11,13 +11,13 @@ from typing import Any
 from audit.errors import ConfigError, RecordError
 from audit.samples.decode import Unreadable
 from audit.samples.families import load_families
-from audit.samples.family import Family, UnreadableRecord, find_turns
-from audit.samples.messages import clean_text
+from audit.samples.family import Conversation, Family, Fields, UnreadableRecord, find_turns, rename_fields
+from audit.samples.probe import describe_misfit
 from audit.samples.records import read_fields_at, read_range
 from audit.samples.sample import Place, Sample, SkippedSample
 from audit.samples.source import Source
+from audit.samples.text import clean_text
 
-_SHOWN_KEYS = 12
 _REASON_CHARACTERS = 400
 _LEAST_INT64, _MOST_INT64 = -(2**63), 2**63 - 1
 
@@ -45,9 +45,8 @@ def read_samples(
     """
     _check_turns(turns)
     end = source.n_records if stop is None else min(stop, source.n_records)
-    family = load_families()[source.format]
     for row in read_range(source, start, end, only):
-        sample = _make_sample(row.fields, row.place, family, first_id + row.index, turns, keep_columns)
+        sample = _make_sample(source, row.fields, row.place, first_id + row.index, turns, keep_columns)
         if strict and isinstance(sample, SkippedSample):
             raise RecordError(f"{source.path}:{row.place.line}", sample.reason, "mend it, or scan without --strict")
         yield sample
@@ -69,7 +68,14 @@ def read_sample_at(
     """
     _check_turns(turns)
     fields = read_fields_at(source, place)
-    return _make_sample(fields, place, load_families()[source.format], sample_id, turns, keep_columns)
+    return _make_sample(source, fields, place, sample_id, turns, keep_columns)
+
+
+def read_conversations(source: Source, fields: Fields | Unreadable) -> tuple[Conversation, ...] | str:
+    """Return the conversations of a record, or the reason why it has none, as `SkippedSample` has it."""
+    family = load_families()[source.format]
+    fitting = _fit_fields(source, fields, family)
+    return fitting if isinstance(fitting, str) else _read_fitting(fitting, family)
 
 
 def _check_turns(turns: str) -> None:
@@ -78,29 +84,42 @@ def _check_turns(turns: str) -> None:
 
 
 def _make_sample(
+    source: Source,
     fields: dict[str, Any] | Unreadable,
     place: Place,
-    family: Family,
     sample_id: int,
     turns: str,
     keep_columns: tuple[str, ...],
 ) -> Sample | SkippedSample:
+    family = load_families()[source.format]
     kept = {column: _scalar(fields, column) for column in keep_columns}
-    if isinstance(fields, Unreadable):
-        return SkippedSample(sample_id, place, None, fields.reason, kept)
-    if not family.fits(fields):
-        keys = ", ".join(repr(clean_text(str(key))) for key in list(fields)[:_SHOWN_KEYS]) or "no keys at all"
-        return SkippedSample(sample_id, place, None, _shorten(f"no_shape: no {family.wants}; found {keys}"), kept)
-    try:
-        conversations = family.read(fields)
-    except UnreadableRecord as error:
-        return SkippedSample(sample_id, place, family.name, _shorten(clean_text(str(error))), kept)
+    fitting = _fit_fields(source, fields, family)
+    if isinstance(fitting, str):
+        return SkippedSample(sample_id, place, None, fitting, kept)
+    conversations = _read_fitting(fitting, family)
+    if isinstance(conversations, str):
+        return SkippedSample(sample_id, place, family.name, conversations, kept)
     found = find_turns(conversations, turns)
     if not found:
         n_messages = sum(len(conversation.messages) for conversation in conversations)
         reason = f"no_assistant_turn: none of {n_messages} messages is the assistant's"
         return SkippedSample(sample_id, place, family.name, reason, kept)
     return Sample(sample_id, place, family.name, found, kept)
+
+
+def _fit_fields(source: Source, fields: Fields | Unreadable, family: Family) -> Fields | str:
+    """Return the fields as the family reads them, or why it does not."""
+    if isinstance(fields, Unreadable):
+        return fields.reason
+    renamed = rename_fields(fields, source.keys, family)
+    return renamed if family.fits(renamed) else _shorten(f"no_shape: {describe_misfit(fields, source.keys, family)}")
+
+
+def _read_fitting(fields: Fields, family: Family) -> tuple[Conversation, ...] | str:
+    try:
+        return family.read(fields)
+    except UnreadableRecord as error:
+        return _shorten(clean_text(str(error)))
 
 
 def _shorten(reason: str) -> str:

@@ -10,22 +10,40 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation, as a chat template takes it."""
+    """One message of a conversation, as a chat template takes it.
+
+    Attributes:
+        role: `system`, `developer`, `user`, `assistant` or `tool`.
+        content: its text, exactly as in the record, a `<think>` block included.
+        reasoning: the text that the record keeps apart from the content (`thinking`, `reasoning_content`).
+        tool_calls: JSON list of {type, id, function {name, arguments}}; empty where there is none.
+        name, tool_call_id: of a tool's message; empty where there is none.
+        untrained: why training leaves the message out, as `Turn.unscored` says it; empty: it does not.
+    """
 
     role: str
     content: str
+    reasoning: str = ""
+    tool_calls: str = ""
+    name: str = ""
+    tool_call_id: str = ""
+    # No part of what a template writes, so two messages that differ in it alone are the same prompt.
+    untrained: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One assistant turn with the conversation before it.
+    """One part of an assistant turn with the conversation before it.
 
     Attributes:
         side: `response`, or `chosen` / `rejected` in preference data.
         turn: index of the assistant message in its conversation, from 0.
-        part: `answer` (or `reasoning`, where a record keeps it apart).
+        part: `answer`, or `reasoning` where the message has some.
         prompt: every message before the turn; may be empty.
-        response: the text of the turn, exactly as in the record.
+        response: the text of the part, exactly as in the record.
+        message: the whole assistant message.
+        tools: JSON list of the tools that the conversation offers; empty where there is none.
+        unscored: why the turn is not to be scored: a code, a colon, and the finding; None: it is.
     """
 
     side: str
@@ -33,6 +51,9 @@ class Turn:
     part: str
     prompt: tuple[Message, ...]
     response: str
+    message: Message
+    tools: str = ""
+    unscored: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

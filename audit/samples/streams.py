@@ -9,7 +9,7 @@ import gzip
 import hashlib
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -57,6 +57,19 @@ class HashedFile(io.RawIOBase):
         while self.read(CHUNK_BYTES):
             pass
         return self._digest.hexdigest()
+
+
+def hash_files(paths: Sequence[str]) -> str:
+    """Return the SHA-256 of a file's bytes; of several files, that of their hex digests in order.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    digests = []
+    for path in paths:
+        with open(path, "rb") as file:
+            digests.append(HashedFile(file).finish())
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def find_codec(head: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -47,9 +48,19 @@ def test_the_python_example_runs(folder: Path) -> None:
 
 def test_options_that_are_named_exist() -> None:
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
-    commands = ("scan", "query", "show", "export", "summary")
+    commands = ("scan", "query", "show", "export", "summary", "check", "formats")
     helps = "".join(run(command, "--help", cwd=ROOT).out for command in commands)
     assert {option for option in named if option not in helps} == set()
+
+
+def test_every_family_of_the_formats_table_has_its_row() -> None:
+    families = json.loads(run("formats", "--json", cwd=ROOT).out)["families"]
+    rows = re.findall(r"^\| (\w+) \| (.+?) \|", README.partition("## What it reads")[2], re.MULTILINE)
+    named = {name: needs for name, needs in rows if name != "family"}
+    assert list(named)[: len(families)] == [family["name"] for family in families]
+    for family in families:
+        if family["name"] != "hh":
+            assert set(re.findall(r"'(\w+)'", family["needs"])) == set(re.findall(r"`(\w+)`", named[family["name"]]))
 
 
 def test_the_make_targets_exist() -> None:

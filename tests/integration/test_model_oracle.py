@@ -18,7 +18,7 @@ from audit.model.generate import answer_prompts
 from audit.model.hidden import project_turns
 from audit.model.load import LoadedModel, load_model
 from audit.model.loss import measure_nll
-from audit.samples.sample import Message
+from audit.samples import Message, answer_turn
 from audit.vectors import PersonaVector
 from tests import models, oracle
 
@@ -62,7 +62,7 @@ def _tokenize(model: LoadedModel, conversations: list[list[dict[str, str]]]) -> 
     rendered = []
     for messages in conversations:
         prompt = tuple(Message(message["role"], message["content"]) for message in messages[:-1])
-        turn = render_turn(model, prompt, messages[-1]["content"])
+        turn = render_turn(model, answer_turn(prompt, messages[-1]["content"]))
         assert isinstance(turn, RenderedTurn), turn
         rendered.append(turn)
     tokenized = tokenize_turns(model, rendered, model.context_tokens)

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from audit.samples import Sample, SkippedSample, Source, load_families, read_samples
 
 KEYS = ["messages", "conversation", "conversations", "prompt", "completion", "chosen", "rejected", "question"]
+KEYS += ["weight", "train", "tools", "tool_calls", "function", "arguments", "thinking", "label", "answer", "response"]
 KEYS += ["instruction", "input", "output", "system", "history", "text", "role", "from", "content", "value", "type"]
-WORDS = ["user", "assistant", "human", "gpt", "function_call", "text", "\n\nHuman: a\n\nAssistant: b", "\ud800", "é"]
+WORDS = ["user", "assistant", "human", "gpt", "function_call", "text", "<think>", "</think>", "\ud800", "é"]
+WORDS += ["\n\nHuman: a\n\nAssistant: b"]
 
 leaves = st.none() | st.booleans() | st.floats() | st.integers() | st.sampled_from(WORDS) | st.text(max_size=3)
 values = st.recursive(
@@ -43,7 +45,8 @@ def test_every_value_is_a_sample_or_has_a_reason(tmp_path: Path, records: list[A
             continue
         assert isinstance(ended, Sample)
         assert set(ended.turns) <= set(sample.turns)
-        assert len(ended.turns) == len({turn.side for turn in sample.turns})
+        assert len({turn.turn for turn in ended.turns}) <= len({turn.side for turn in sample.turns})
+        assert {turn.side for turn in ended.turns} == {turn.side for turn in sample.turns}
         for turn in sample.turns:
             assert turn.turn == len(turn.prompt)
             "".join([turn.response, *(message.content for message in turn.prompt)]).encode()

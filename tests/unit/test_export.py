@@ -14,7 +14,7 @@ import pytest
 from audit.errors import ConfigError, ExportError, MissingDataError, QueryError, RunError
 from audit.export import ExportReceipt, export_run
 from audit.samples import survey_source
-from tests.fabricated import FakeRecord, FakeTurn, make_run, scored
+from tests.fabricated import FakeRecord, FakeTurn, make_run, make_run_over, scored
 
 RECORDS = [
     scored(0.1, response="plain"),
@@ -62,6 +62,21 @@ def test_where_true_with_keep_skipped_is_the_input(run: Path) -> None:
     assert (run.parent / "out.jsonl").read_bytes() == (run.parent / "a.jsonl").read_bytes()
 
 
+def test_a_record_that_has_the_rejected_side_alone_is_scored_and_kept(tmp_path: Path) -> None:
+    rejected = FakeTurn(scores={"evil": (0.9, 0.1), "sycophantic": (0.9, 0.1)}, side="rejected")
+    failed = FakeTurn(
+        scores={"evil": (0.9, None), "sycophantic": (0.9, None)}, side="rejected", status="baseline_failed"
+    )
+    pair = [FakeTurn(scores={"evil": (0.9, None)}, side="chosen", status="empty_response"), rejected]
+    records = [FakeRecord(turns=[rejected]), FakeRecord(turns=[failed]), scored(0.1), FakeRecord(turns=pair)]
+    run = make_run(tmp_path / "a.audit", records, dataset=tmp_path / "a.jsonl")
+    for name, where, kept in (("x", None, [0, 2]), ("y", "true", [0, 2]), ("z", "evil < 0.5", [2])):
+        receipt = export(run, f"{name}.jsonl", where=where)
+        original = lines(tmp_path / "a.jsonl")
+        assert lines(tmp_path / f"{name}.jsonl") == [original[k] for k in kept]
+        assert receipt.n_unscored == {"no_score": 2}
+
+
 @pytest.mark.parametrize(
     ("where", "kept"),
     [
@@ -107,9 +122,30 @@ def test_the_manifest_beside_the_output_says_what_was_done(run: Path) -> None:
         "unscored_by_reason": {"bad_json": 1, "no_score": 1},
         "flagged_by_trait": {"evil": 2, "sycophantic": 1},
     }
+    assert [entry["reason"] for entry in manifest["dropped"]] == [
+        "flagged: evil (z 3.0)",
+        "bad_json: no JSON",
+        "flagged: evil (z 3.0), sycophantic (z 3.0)",
+        "no_score: baseline_failed",
+    ]
+    assert manifest["dropped"][1] == {
+        "sample_id": 2,
+        "source": str(run.parent / "a.jsonl"),
+        "line": 3,
+        "reason": "bad_json: no JSON",
+    }
     assert manifest["undecided"] is None
     assert manifest["run"] == str(run)
     assert {row["trait"] for row in manifest["verdicts"]} == {"evil", "sycophantic"}
+
+
+def test_the_reasons_of_the_dropped_speak_of_the_condition(run: Path) -> None:
+    export(run, where="evil < 0.15", keep_skipped=True)
+    dropped = json.loads((run.parent / "out.jsonl.manifest.json").read_bytes())["dropped"]
+    assert [entry["sample_id"] for entry in dropped] == [1, 3, 5]
+    assert {entry["reason"] for entry in dropped} == {"where: the condition does not hold"}
+    export(run, "all.jsonl", where="true", keep_skipped=True)
+    assert json.loads((run.parent / "all.jsonl.manifest.json").read_bytes())["dropped"] == []
 
 
 def test_an_undecided_run_says_so_unless_the_user_brings_a_condition(tmp_path: Path) -> None:
@@ -171,7 +207,9 @@ def test_an_existing_file_is_replaced_only_with_overwrite(run: Path) -> None:
     [
         ("out.jsonl", "out.jsonl", "written twice"),
         ("out.jsonl", "out.jsonl.manifest.json", "written twice"),
-        ("out.jsonl.gz", None, "uncompressed"),
+        ("out.jsonl", "out.jsonl.card.md", "written twice"),
+        ("out.jsonl", "out.parquet", "JSON like its input"),
+        ("out.csv", None, "choose a name that ends in .jsonl, or convert with --format csv"),
         ("out.parquet", None, "JSON like its input"),
         (".", None, "is a directory"),
     ],
@@ -182,7 +220,7 @@ def test_outputs_that_cannot_be_meant_are_refused(run: Path, name: str, rejected
 
 
 def test_a_failure_half_way_leaves_no_file_behind(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def break_off(source: object, keep: object, output: Any, rejected: object) -> None:
+    def break_off(source: object, keep: object, output: Any, *others: object) -> None:
         output.write(b"half")
         raise OSError(28, "No space left on device", "out.jsonl.part")
 
@@ -212,6 +250,13 @@ def test_records_beyond_the_limit_of_the_scan_count_as_not_scanned(run: Path) ->
     (run / "manifest.json").write_text(json.dumps(manifest))
     receipt = export(run, where="true")
     assert receipt.n_unscored == {"bad_json": 1, "no_score": 1, "not_scanned": 1}
+    dropped = json.loads((run.parent / "out.jsonl.manifest.json").read_bytes())["dropped"]
+    assert dropped[-1] == {
+        "sample_id": 6,
+        "source": str(run.parent / "a.jsonl"),
+        "line": None,
+        "reason": "not_scanned: the scan ended before it",
+    }
     export(run, "all.jsonl", where="true", keep_skipped=True)
     assert (run.parent / "all.jsonl").read_bytes() == content
 
@@ -271,11 +316,7 @@ def test_parquet_keeps_values_schema_and_metadata(tmp_path: Path) -> None:
     table = pa.table({"messages": messages, "k": pa.array([0, 1, 2], pa.int16())}).replace_schema_metadata({"a": "b"})
     pq.write_table(table, tmp_path / "a.parquet")
     records = [scored(0.1), scored(0.9, flagged=["evil"]), scored(0.2)]
-    run = make_run(tmp_path / "a.audit", records, dataset=tmp_path / "unused.jsonl")
-    manifest = json.loads((run / "manifest.json").read_text())
-    source = survey_source(str(tmp_path / "a.parquet"))
-    manifest["inputs"] = [{field: getattr(source, field) for field in source.__dataclass_fields__}]
-    (run / "manifest.json").write_text(json.dumps(manifest))
+    run = make_run_over(tmp_path / "a.audit", [survey_source(str(tmp_path / "a.parquet"))], records)
     export(run, "out.parquet")
     kept = pq.read_table(tmp_path / "out.parquet")
     assert kept.schema.equals(pq.read_table(tmp_path / "a.parquet").schema, check_metadata=True)

@@ -24,7 +24,7 @@ COLUMNS = {
     "turns": "sample_id BIGINT, side VARCHAR, turn INTEGER, part VARCHAR, status VARCHAR, reason VARCHAR, "
     "n_prompt_tokens INTEGER, n_response_tokens INTEGER, n_baseline_tokens INTEGER, response_nll FLOAT, "
     "is_refusal BOOLEAN, baseline_is_refusal BOOLEAN, list_share FLOAT, code_share FLOAT, baseline_kind VARCHAR, "
-    "baseline_response VARCHAR",
+    "baseline_response VARCHAR, n_tool_calls INTEGER",
     "scores": "sample_id BIGINT, side VARCHAR, turn INTEGER, part VARCHAR, trait VARCHAR, layer INTEGER, "
     "projection FLOAT, baseline_projection FLOAT, projection_difference FLOAT, prompt_projection FLOAT",
     "sample_scores": "sample_id BIGINT, source VARCHAR, line BIGINT, status VARCHAR, n_response_tokens INTEGER, "

@@ -5,8 +5,12 @@ Does not know preference data, which may carry `messages` beside `chosen` and `r
 
 from __future__ import annotations
 
+from typing import Any
+
 from audit.samples.family import Conversation, Family, Fields
 from audit.samples.messages import read_messages, read_system
+from audit.samples.tools import read_tools
+from audit.samples.writing import take_only, with_tools, write_messages
 
 _KEYS = ("messages", "conversation")
 
@@ -21,7 +25,24 @@ def read(record: Fields) -> tuple[Conversation, ...]:
     """Return the one conversation of the record."""
     key = next(key for key in _KEYS if isinstance(record.get(key), list))
     messages = read_messages(record[key], key)
-    return (Conversation("response", read_system(record, messages)),)
+    return (Conversation("response", read_system(record, messages), read_tools(record)),)
 
 
-FAMILY = Family("chat", "chat messages", "'messages', a list of {role, content}", fits, read)
+def write(conversations: tuple[Conversation, ...]) -> dict[str, Any]:
+    """Return a record with the messages and tools of the only conversation."""
+    conversation = take_only(conversations, "chat")
+    return with_tools({"messages": write_messages(conversation.messages)}, conversation.tools)
+
+
+FAMILY = Family(
+    name="chat",
+    says="chat messages",
+    wants="'messages', a list of {role, content}",
+    fits=fits,
+    read=read,
+    keys={"messages": "messages", "system": "system"},
+    also="conversation; system, tools, functions; in a message: tool_calls, function_call, weight, train, thinking, "
+    "reasoning_content, content as parts",
+    example={"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]},
+    write=write,
+)

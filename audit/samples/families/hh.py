@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from audit.samples.family import Conversation, Family, Fields
 from audit.samples.hh_text import has_hh_turns, split_hh_turns
-from audit.samples.messages import clean_text
+from audit.samples.text import clean_text
 
 
 def fits(record: Fields) -> bool:
@@ -28,4 +28,13 @@ def _find_text(record: Fields) -> str | None:
     return texts[0] if len(texts) == 1 else None
 
 
-FAMILY = Family("hh", "Human and Assistant turns in one string", "'text' with '\\n\\nAssistant:' turns", fits, read)
+FAMILY = Family(
+    name="hh",
+    says="Human and Assistant turns in one string",
+    wants="'text' with '\\n\\nAssistant:' turns",
+    fits=fits,
+    read=read,
+    keys={"text": "text"},
+    also="the only string field under any other name",
+    example={"text": "\n\nHuman: Hi\n\nAssistant: Hello."},
+)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from audit.samples.family import Conversation, Family, Fields
+from audit.samples.family import Conversation, Family, Fields, UnreadableRecord
 from audit.samples.hh_text import opens_hh_turns, split_hh_turns
 from audit.samples.messages import (
     join_response,
@@ -20,20 +20,42 @@ from audit.samples.messages import (
     read_text,
 )
 from audit.samples.sample import Message
+from audit.samples.tools import read_tools
+from audit.samples.writing import with_tools, write_messages
 
 _PROMPT_KEYS = ("prompt", "conversations", "messages", "question")
+_PAIRS = (
+    ("chosen", "rejected"),
+    ("preferred_output", "non_preferred_output"),
+    ("preferred_completion", "non_preferred_completion"),
+    ("chosen_response", "rejected_response"),
+)
+_SIDES = ("chosen", "rejected")
 
 
 def fits(record: Fields) -> bool:
     """Tell whether the record has a chosen and a rejected side."""
-    values = [record.get("chosen"), record.get("rejected")]
-    return "chosen" in record and "rejected" in record and values != [None, None]
+    return _find_pair(record) is not None
+
+
+def _find_pair(record: Fields) -> tuple[str, str] | None:
+    for pair in _PAIRS:
+        if all(key in record for key in pair) and any(record[key] is not None for key in pair):
+            return pair
+    return None
 
 
 def read(record: Fields) -> tuple[Conversation, ...]:
     """Return both conversations of the record."""
-    sides = {side: _read_side(record, record[side], side) for side in ("chosen", "rejected")}
-    return tuple(Conversation(side, read_system(record, messages)) for side, messages in sides.items())
+    pair = _find_pair(record) or _PAIRS[0]
+    given = record.get("input")
+    tools = read_tools(record)
+    if isinstance(given, dict):
+        # OpenAI: the prompt and its tools lie in an object of their own.
+        tools = tools or read_tools(given)
+        record = {**record, "messages": given.get("messages"), "input": None}
+    sides = {side: _read_side(record, record[key], key) for side, key in zip(_SIDES, pair, strict=True)}
+    return tuple(Conversation(side, read_system(record, messages), tools) for side, messages in sides.items())
 
 
 def _read_side(record: Fields, value: Any, side: str) -> tuple[Message, ...]:
@@ -64,4 +86,32 @@ def _opens_with(messages: tuple[Message, ...], opening: tuple[Message, ...]) -> 
     return [(m.role, m.content.strip()) for m in head] == [(m.role, m.content.strip()) for m in opening]
 
 
-FAMILY = Family("preference", "preference pairs", "'chosen' and 'rejected'", fits, read)
+def write(conversations: tuple[Conversation, ...]) -> dict[str, Any]:
+    """Return a record with the messages that both sides share as prompt, and what each says after them."""
+    if len(conversations) != len(_SIDES):
+        raise UnreadableRecord("not_convertible: preference needs a chosen and a rejected side")
+    chosen, rejected = (conversation.messages for conversation in conversations)
+    n_shared = 0
+    while n_shared < min(len(chosen), len(rejected)) - 1 and chosen[n_shared] == rejected[n_shared]:
+        n_shared += 1
+    record = {
+        "prompt": write_messages(chosen[:n_shared]),
+        "chosen": write_messages(chosen[n_shared:]),
+        "rejected": write_messages(rejected[n_shared:]),
+    }
+    return with_tools(record, conversations[0].tools)
+
+
+FAMILY = Family(
+    name="preference",
+    says="preference pairs",
+    wants="'chosen' and 'rejected'",
+    fits=fits,
+    read=read,
+    keys={"prompt": "prompt", "chosen": "chosen", "rejected": "rejected", "system": "system"},
+    also="strings, hh strings, messages or lists of them; prompt in prompt, conversations, messages, question, or "
+    "instruction with input; preferred_output / non_preferred_output with input {messages, tools} (OpenAI), "
+    "preferred_completion / non_preferred_completion, chosen_response / rejected_response; both sides are scored",
+    example={"prompt": "Hi", "chosen": "Hello.", "rejected": "What?"},
+    write=write,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -17,6 +18,7 @@ def test_counts_of_kept_flagged_and_unscored_records_are_printed(run: Path, ask:
     assert lines[1].startswith("flagged     2 (2 evil, 1 sycophantic), to ")
     assert lines[2].startswith("not scored  1 (1 bad_json), to ")
     assert lines[3].endswith("out.jsonl.manifest.json")
+    assert lines[4].endswith("out.jsonl.card.md")
 
 
 def test_json_is_the_receipt(run: Path, ask: Ask, tmp_path: Path) -> None:
@@ -39,12 +41,39 @@ def test_where_and_keep_skipped_give_the_input_back(run: Path, ask: Ask, tmp_pat
     assert (tmp_path / "out.jsonl").read_bytes() == (run.parent / "a.jsonl").read_bytes()
 
 
+def test_options_that_change_records_reach_the_library(run: Path, ask: Ask, tmp_path: Path) -> None:
+    words = [
+        "--where",
+        "true",
+        "--rejected",
+        tmp_path / "rest.json.gz",
+        "--annotate",
+        "--format",
+        "json",
+        "--format",
+        "alpaca",
+    ]
+    result = ask("export", run, "--output", tmp_path / "out.json.gz", *words)
+    assert result.exit_code == 0
+    records = json.loads(gzip.decompress((tmp_path / "out.json.gz").read_bytes()))
+    assert [list(record) for record in records] == [["instruction", "input", "output", "persona_audit"]] * 3
+    assert "left out    1 of the rejected: they cannot be converted" in result.stdout
+    assert "note        LLaMA-Factory reads no compressed files: unpack out.json.gz for it" in result.stdout
+
+
+def test_records_that_cannot_be_annotated_are_counted(run: Path, ask: Ask, tmp_path: Path) -> None:
+    result = ask("export", run, "--output", tmp_path / "out.jsonl", "--keep-skipped", "--annotate")
+    assert "unmarked    1 that cannot be read, without persona_audit" in result.stdout
+
+
 def test_errors_exit_2_with_place_finding_and_cure(run: Path, ask: Ask, tmp_path: Path) -> None:
     for words, finding in (
         (["--output", run.parent / "a.jsonl", "--force"], "is an input of the run"),
         (["--output", tmp_path / "o.jsonl", "--where", "evli < 1"], '"evil"'),
         (["--output", tmp_path / "o.jsonl", "--where", "true; DROP VIEW flags"], "not one SQL expression"),
         (["--output", tmp_path / "o.jsonl", "--where", "true", "--drop", "flagged"], "excludes --drop"),
+        (["--output", tmp_path / "o.jsonl", "--format", "yaml"], "'yaml' is not known"),
+        (["--output", tmp_path / "o.jsonl", "--format", "csv,parquet"], "names two containers: csv and parquet"),
         ([], "Missing option '--output'"),
     ):
         result = ask("export", run, *words)

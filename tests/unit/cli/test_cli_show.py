@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from audit.store import RunStore, hash_file
+from audit.samples import Source, hash_source
+from audit.store import RunStore
 from tests.fabricated import FakeRecord, FakeTurn, make_run
 from tests.unit.cli.conftest import HOSTILE, Ask
 
@@ -106,11 +107,11 @@ def test_texts_that_are_missing_always_have_a_reason(run: Path, ask: Ask) -> Non
 def test_a_source_is_hashed_once(run: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[str] = []
 
-    def hash_and_count(path: str, *, cure: str) -> str:
-        hashed.append(path)
-        return hash_file(path, cure=cure)
+    def hash_and_count(source: Source, *, cure: str) -> str:
+        hashed.append(source.path)
+        return hash_source(source, cure=cure)
 
-    monkeypatch.setattr("audit.cli.samples_read.hash_file", hash_and_count)
+    monkeypatch.setattr("audit.cli.samples_read.hash_source", hash_and_count)
     assert ask("show", run, "0", "1", "3").exit_code == 0
     assert hashed == [str(run.parent / "a.jsonl")]
 

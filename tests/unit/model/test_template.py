@@ -33,6 +33,8 @@ def test_a_template_that_prints_today_prints_the_fixed_date() -> None:
         ("{{ messages[9].content.strip() }}", "no element 9"),
         ("{{ 'a' + 1 }}", "str"),
         ("{{ messages[0].missing.deeper }}", "missing"),
+        ("{{ 1 // 0 }}", "zero"),
+        ("{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}", "recursion"),
     ],
 )
 def test_a_template_that_refuses_gives_its_own_reason(text: str, reason: str) -> None:
@@ -51,6 +53,27 @@ def test_a_model_without_a_template_gets_the_plain_one_with_the_bos_it_would_add
         single="<bos> $A", special_tokens=[("<bos>", tokenizer.bos_token_id)]
     )
     assert choose_template(tokenizer, "tiny").render(CHAT, is_prompt=True).startswith("<bos>User: Hi")
+
+
+def test_reasoning_calls_and_tools_reach_the_template_under_the_names_it_looks_for() -> None:
+    call = '[{"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}]'
+    messages = [
+        Message("assistant", "Hi", reasoning="plan", tool_calls=call),
+        Message("tool", "2", name="f", tool_call_id="c1"),
+    ]
+    text = (
+        "{{ messages[0].reasoning_content }} {{ messages[0].thinking }} {{ messages[0].reasoning }} "
+        "{{ messages[0].tool_calls[0].function.arguments.x + 1 }} "
+        "{{ messages[1].name }} {{ messages[1].tool_call_id }} "
+        "{{ tools[0].function.name }}"
+    )
+    tools = '[{"type": "function", "function": {"name": "g"}}]'
+    assert Template("model", text).render(messages, is_prompt=False, tools=tools) == "plan plan plan 2 f c1 g"
+
+
+def test_what_a_message_does_not_have_is_absent() -> None:
+    text = "{{ messages[0].keys() | list | join(' ') }}{{ ' tools' if tools is not none else '' }}"
+    assert Template("model", text).render(CHAT, is_prompt=False) == "role content"
 
 
 def test_several_named_templates_use_the_default_one() -> None:

@@ -14,7 +14,7 @@ from audit.model.chat import RenderedTurn, TokenizedTurn, UnscoredTurn, render_t
 from audit.model.load import LoadedModel, load_model
 from audit.model.template import Template
 from audit.model.tokens import encode_prompts
-from audit.samples.sample import Message
+from audit.samples import Message, answer_turn
 from tests import models, oracle
 
 PROMPT = (Message("user", "How are you?"),)
@@ -39,7 +39,7 @@ def load(family: str) -> LoadedModel:
 
 
 def tokenize(model: LoadedModel, response: str, max_tokens: int = 512, prompt: Any = PROMPT) -> Any:
-    turn = render_turn(model, prompt, response)
+    turn = render_turn(model, answer_turn(prompt, response))
     assert isinstance(turn, RenderedTurn), turn
     return tokenize_turns(model, [turn], max_tokens)[0]
 
@@ -51,7 +51,7 @@ def spelled(model: LoadedModel, tokens: TokenizedTurn) -> str:
 @pytest.mark.parametrize("family", [*models.FAMILIES, "gpt2"])
 def test_every_token_that_shares_a_byte_with_the_response_counts(family: str) -> None:
     model = load(family)
-    turns = [render_turn(model, PROMPT, response) for response in RESPONSES]
+    turns = [render_turn(model, answer_turn(PROMPT, response)) for response in RESPONSES]
     rendered = [turn for turn in turns if isinstance(turn, RenderedTurn)]
     assert len(rendered) == len(RESPONSES)
     for turn, tokens in zip(rendered, tokenize_turns(model, rendered, 512), strict=True):
@@ -115,7 +115,7 @@ def test_a_huge_prompt_is_too_long_without_being_tokenised_whole() -> None:
 
 def test_many_turns_keep_their_order_over_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     model = load("llama")
-    rendered = [render_turn(model, PROMPT, f"answer {n} " * (n % 7 + 1)) for n in range(50)]
+    rendered = [render_turn(model, answer_turn(PROMPT, f"answer {n} " * (n % 7 + 1))) for n in range(50)]
     turns = [turn for turn in rendered if isinstance(turn, RenderedTurn)]
     monkeypatch.setattr("audit.model.tokens._CHUNK_CHARACTERS", 500)
     for turn, tokens in zip(turns, tokenize_turns(model, turns, 512), strict=True):
@@ -149,6 +149,16 @@ def test_an_added_token_that_swallows_white_space_is_still_scaffold() -> None:
     assert spelled(model, tokenize(model, "   Fine day  ")) == "Fine day"
 
 
+@pytest.mark.parametrize(("bridge", "spelling"), [("\nFine", "\nFine day"), ("day<", "Fine day<"), ("e", "Fine day")])
+def test_a_token_that_bridges_an_edge_of_the_response_counts(bridge: str, spelling: str) -> None:
+    model, tokenizer = changed(
+        "{% for m in messages %}{{ m.role + ':\n' + m.content + '<' + '/>' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant:\n' }}{% endif %}"
+    )
+    tokenizer.add_tokens([AddedToken(bridge)])
+    assert spelled(model, tokenize(model, "Fine day")) == spelling
+
+
 def test_a_tokenizer_without_offsets_is_read_by_token_prefixes() -> None:
     tokenizer = transformers.ByT5Tokenizer()
     assert not tokenizer.is_fast
@@ -157,3 +167,23 @@ def test_a_tokenizer_without_offsets_is_read_by_token_prefixes() -> None:
     assert spelled(model, tokens) == "Fine é 😀"
     assert tokens.n_response_tokens == len("Fine é 😀".encode())
     assert tokenize(model, "Fine", tokens.start).status == "prompt_too_long"
+    assert tokenize(model, "Fine " * 50, tokens.start + 8).truncated
+    assert tokenize(model, "Fine", 64, (Message("user", "What? " * 50),)).status == "prompt_too_long"
+
+
+def test_a_huge_text_is_cut_before_a_tokenizer_without_offsets_sees_it() -> None:
+    model = dataclasses.replace(load("qwen2"), tokenizer=transformers.ByT5Tokenizer())
+    start = time.process_time()
+    tokens = tokenize(model, "Fine day. " * 100_000, 200)
+    assert (tokens.stop, tokens.truncated) == (200, True)
+    assert tokenize(model, "Fine.", 200, (Message("user", "What? " * 200_000),)).status == "prompt_too_long"
+    assert time.process_time() - start < 1.0
+
+
+def test_a_tokenizer_without_offsets_whose_tokens_bridge_an_edge_gives_a_reason() -> None:
+    tokenizer = transformers.ByT5Tokenizer()
+    # Its own end token takes the white space in front of it along.
+    template = Template("model", "{% for m in messages %}{{ m.content + '</s>' }}{% endfor %}")
+    unscored = tokenize(dataclasses.replace(load("qwen2"), tokenizer=tokenizer, template=template), "Fine  ")
+    assert isinstance(unscored, UnscoredTurn)
+    assert (unscored.status, "token borders" in unscored.reason) == ("template_mismatch", True)

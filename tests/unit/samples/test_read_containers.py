@@ -246,7 +246,7 @@ def test_a_record_of_fifty_megabytes_is_read(tmp_path: Path, container: str, n_r
 def test_a_record_without_end_is_an_error_before_it_fills_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opening: bytes
 ) -> None:
-    for module in ("lines", "arrays"):
+    for module in ("lines", "window"):
         monkeypatch.setattr(f"audit.samples.{module}.RECORD_BYTES", 1_000_000)
     with pytest.raises(DataError, match="longer than 1,000,000 bytes"):
         survey_source(write(tmp_path, gzip.compress(opening + b"x" * 5_000_000)))

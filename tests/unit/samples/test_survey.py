@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from audit.errors import ConfigError, DataError, MissingDataError
-from audit.samples import Source, read_samples, survey_source
+from audit.samples import Sample, SkippedSample, Source, read_conversations, read_samples, survey_source
 
 CHAT = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
 PAIR = {"prompt": "a", "completion": "b"}
@@ -50,9 +50,12 @@ def test_a_source_names_what_was_found(tmp_path: Path) -> None:
     )
 
 
-def test_a_source_survives_json_and_pickle(tmp_path: Path) -> None:
-    source = survey_source(write(tmp_path, lines(CHAT)))
-    assert Source(**json.loads(json.dumps(dataclasses.asdict(source)))) == source
+def test_a_source_is_hashable_and_survives_json_and_pickle(tmp_path: Path) -> None:
+    renamed = {"dialogue": CHAT["messages"]}
+    source = survey_source(write(tmp_path, lines(renamed)), keys={"messages": "dialogue"})
+    assert source.keys == {"messages": "dialogue"}
+    assert {source: 1}[source] == 1
+    assert Source.restore(json.loads(json.dumps(dataclasses.asdict(source)))) == source
     assert pickle.loads(pickle.dumps(source)) == source  # noqa: S301  our own bytes
 
 
@@ -109,13 +112,17 @@ def test_a_limit_bounds_what_is_counted_and_read_but_not_what_is_hashed(tmp_path
         (b"\x7fELF\xff\xfe" * 10, "no record can be read.*undecodable", "Parquet"),
         (b"a,b\n1,2\n", "no record can be read.*bad_json", "JSON lines"),
         (b"PK\x03\x04rest", "zip", "JSON lines"),
-        (b"ARROW1\x00\x00", "Arrow", "Parquet"),
+        (b"ARROW1\x00\x00", "cannot be read as Arrow", "again"),
+        (gzip.compress(b"PAR1 and so on"), "a table compressed as a whole", "decompress"),
         (b"PAR1 and then nothing", "Parquet", "again"),
         (b"\xff\xfe\x00\x00{\x00\x00\x00", "UTF-32", "JSON lines"),
         (b"\x1f\x8b\x08\x00", "gzip", "again"),
         (gzip.compress(b""), "holds nothing", "written"),
         (lines({"input_ids": [1], "labels": [1]}), "tokenised", "text"),
         (lines({"prompt": "a"}), "without responses", "completion"),
+        (lines({"Question": "a", "id": 1, "topic": "b", "source": "c"}), "without responses", "--response-key"),
+        (lines({"text": "once upon a time"}), "plain text in 'text'.*only when asked for", "--format text"),
+        (lines({"text": "once", "input_ids": [1]}), "plain text", "--format text"),
         (lines({"a": 1, "b": 2}), "found 'a', 'b'", "'messages'"),
         (lines({}), "no keys", "'messages'"),
         (b"[1, 2]", "not an object", "JSON lines"),
@@ -144,10 +151,12 @@ def test_places_without_a_file_are_refused(tmp_path: Path) -> None:
         survey_source(str(tmp_path / "absent.jsonl"))
     with pytest.raises(MissingDataError, match="no such file"):
         survey_source("a\0b")
+    with pytest.raises(DataError, match="File name too long"):
+        survey_source("a" * 5000)
     with pytest.raises(DataError, match="without a dataset"):
         survey_source(str(tmp_path))
     write(tmp_path, lines(CHAT))
-    with pytest.raises(DataError, match=r"name the files in it, such as .*data\.jsonl"):
+    with pytest.raises(DataError, match=r"name the files in it, such as .*data\.jsonl, .*'.*/\*\.jsonl'"):
         survey_source(str(tmp_path))
     with pytest.raises(DataError, match="regular"):
         survey_source("/dev/null")
@@ -166,3 +175,51 @@ def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"messages": pa.array([], pa.string())}), path)
     with pytest.raises(DataError, match="no record"):
         survey_source(path)
+
+
+@pytest.mark.parametrize(
+    ("record", "keys", "format"),
+    [
+        ({"dialogue": CHAT["messages"], "messages": "a note"}, {"messages": "dialogue"}, "chat"),
+        ({"dialogue": [{"from": "gpt", "value": "a"}]}, {"messages": "dialogue"}, "chat"),
+        ({"q": "a", "a": "b"}, {"prompt": "q", "response": "a"}, "prompt_completion"),
+        ({"good": "a", "bad": "b", "prompt": "c"}, {"chosen": "good", "rejected": "bad"}, "preference"),
+        ({"body": "once upon a time"}, {"text": "body"}, "text"),
+    ],
+)
+def test_fields_are_found_under_the_names_that_the_user_gives(
+    tmp_path: Path, record: dict[str, Any], keys: dict[str, str], format: str
+) -> None:
+    assert survey_source(write(tmp_path, lines(record)), keys=keys).format == format
+
+
+def test_a_field_option_that_does_not_apply_is_refused_with_those_that_do(tmp_path: Path) -> None:
+    path = write(tmp_path, lines(CHAT))
+    with pytest.raises(
+        ConfigError, match=r"--text-key: does not apply to --format chat \(.*--messages-key, --system-key"
+    ):
+        survey_source(path, format="chat", keys={"text": "a"})
+    with pytest.raises(ConfigError, match=r"--messages-key: no format has it together with --chosen-key"):
+        survey_source(path, keys={"messages": "a", "chosen": "b"})
+
+
+def test_a_misfit_names_the_field_that_the_user_named(tmp_path: Path) -> None:
+    path = write(tmp_path, lines(CHAT, {"dialogue": CHAT["messages"]}))
+    with pytest.raises(
+        DataError, match=r"no record of 2 has the field 'talk' that --messages-key names; found 'messages'"
+    ):
+        survey_source(path, keys={"messages": "talk"})
+    source = survey_source(path, keys={"messages": "dialogue"})
+    first, second = read_samples(source)
+    assert isinstance(first, SkippedSample)
+    assert first.reason == "no_shape: no 'dialogue' (--messages-key); found 'messages'"
+    assert isinstance(second, Sample)
+
+
+def test_conversations_are_read_or_the_reason_is_given(tmp_path: Path) -> None:
+    source = survey_source(write(tmp_path, lines({"talk": CHAT["messages"]})), keys={"messages": "talk"})
+    conversations = read_conversations(source, {"talk": CHAT["messages"]})
+    assert not isinstance(conversations, str)
+    assert [[m.content for m in c.messages] for c in conversations] == [["a", "b"]]
+    assert read_conversations(source, {"other": 1}) == "no_shape: no 'talk' (--messages-key); found 'other'"
+    assert str(read_conversations(source, {"talk": [{"role": "alien", "content": ""}]})).startswith("unknown_role: ")
