@@ -19,6 +19,7 @@ from audit.inputs import Inputs
 from audit.model.chat import TEMPLATE_DATE
 from audit.model.generate import GENERATION_PARAMETERS
 from audit.model.load import LoadedModel, load_model
+from audit.model.precision import matmul_way
 from audit.samples import is_hub_id, survey_source
 from audit.schema import FORMAT_VERSION
 from audit.store import RunStore, hash_file, identify_directory
@@ -54,6 +55,11 @@ def collect_notices(config: ScanConfig, vectors: Mapping[str, PersonaVector], mo
         notices.append("the bundled demo model scores; it knows its own demo world only (name yours with --model)")
     if model.template.name == "plain":
         notices.append("the model has no chat template: the plain template (User: / Assistant:) is used")
+    if not model.is_packable:
+        notices.append(
+            "this model cannot be packed: scoring takes padded batches, which is slower, and rounding depends "
+            "on which samples share a batch"
+        )
     if model.template.opens_reasoning():
         notices.append(
             "the chat template opens a reasoning block before every response: turns that it then writes without one "
@@ -175,6 +181,10 @@ def start_manifest(plan: Plan) -> dict[str, Any]:
             "fingerprint": model.fingerprint.digest,
             "dtype": model.dtype,
             "device": str(model.device),
+            "forward": {
+                "attention": "packed" if model.is_packable else "padded",
+                "matmul": matmul_way(model.device, model.module.dtype),
+            },
             "template": model.template.name,
             "template_sha256": model.template_sha256,
             "template_date": TEMPLATE_DATE.isoformat(),
@@ -214,8 +224,8 @@ def refuse_other_model(store: RunStore, earlier: Mapping[str, Any], manifest: Ma
     Raises:
         RunError: with the first field that differs.
     """
-    for field in ("fingerprint", "dtype", "template_sha256", "adapter"):
-        theirs, ours = earlier["model"][field], manifest["model"][field]
+    for field in ("fingerprint", "dtype", "forward", "template_sha256", "adapter"):
+        theirs, ours = earlier["model"].get(field), manifest["model"][field]
         if theirs != ours:
             raise RunError(
                 str(store.path),

@@ -228,10 +228,11 @@ def _answer_like(turn: Turn, text: str) -> Turn | None:
 
 
 def _project(states: Sequence[TurnState], job: ScoringJob) -> None:
-    baselines: dict[int, TokenizedTurn] = {}
+    # A baseline that several samples share is read once in each, so that no sample's numbers depend on another.
+    baselines: dict[tuple[int, int], TokenizedTurn] = {}
     for state in states:
         if state.baseline_tokens is not None:
-            baselines.setdefault(id(state.baseline_tokens), state.baseline_tokens)
+            baselines.setdefault(_baseline_key(state), state.baseline_tokens)
     responses = [state.tokens for state in states if state.tokens is not None]
     projections = project_turns(
         job.model,
@@ -239,6 +240,7 @@ def _project(states: Sequence[TurnState], job: ScoringJob) -> None:
         units=job.units,
         batch_tokens=job.batch_tokens,
         keep_mean_layer=job.difference_layer if baselines else None,
+        groups=[*(state.sample_id for state in states), *(sample_id for sample_id, _ in baselines)],
     )
     row_of = {key: len(responses) + position for position, key in enumerate(baselines)}
     for row, state in enumerate(states):
@@ -249,7 +251,7 @@ def _project(states: Sequence[TurnState], job: ScoringJob) -> None:
         state.prompt_projection_k = projections.prompt_projection_nk[row]
         baseline_k = None
         if state.baseline_tokens is not None and projections.mean_nd is not None:
-            baseline_row = row_of[id(state.baseline_tokens)]
+            baseline_row = row_of[_baseline_key(state)]
             baseline_k = projections.projection_nk[baseline_row]
             state.difference_r = (projections.mean_nd[row] - projections.mean_nd[baseline_row]) @ job.reduction
         elif job.baseline == "prompt":
@@ -259,6 +261,10 @@ def _project(states: Sequence[TurnState], job: ScoringJob) -> None:
         elif baseline_k is not None:
             state.status, state.difference_r = "baseline_failed", None
             state.reason = "no finite hidden state of the baseline: no token before the response, or an overflow"
+
+
+def _baseline_key(state: TurnState) -> tuple[int, int]:
+    return state.sample_id, id(state.baseline_tokens)
 
 
 def _samples_table(

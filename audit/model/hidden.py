@@ -9,7 +9,7 @@ Source: arXiv 2507.21509, section 6.1 (projection of the mean response activatio
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,11 +20,18 @@ from torch import Tensor
 from audit.model.batches import choose_pad_id, pad_right, plan_batches, run_batches
 from audit.model.blocks import block_states
 from audit.model.load import LoadedModel
+from audit.model.packed import packed_attention, run_pack
+from audit.model.packing import count_tokens, pack_groups
+from audit.model.precision import exact_matmul
 from audit.model.turns import TokenizedTurn
 
 _Array = npt.NDArray[np.float32]
 Units = Mapping[str, tuple[int, _Array]]
 """Trait to (layer, unit vector [d])."""
+
+
+_LEAST_TOKENS = 32
+"""From here on the multiplication of a row was measured not to depend on how many rows there are (oneDNN)."""
 
 
 class _LastBlockDone(Exception):
@@ -53,70 +60,122 @@ def project_turns(
     units: Units,
     batch_tokens: int,
     keep_mean_layer: int | None = None,
+    groups: Sequence[int] | None = None,
 ) -> Projections:
-    """Project turns on unit vectors, each at its own layer, in length-sorted batches of `batch_tokens` padded tokens.
+    """Project turns on unit vectors, each at its own layer, in batches of at most `batch_tokens` tokens.
 
-    States are taken to float32 before anything is summed. A batch that does not fit into the device's memory is
-    halved.
+    Where the model allows, turns are packed without padding, and what the turns of a group share is run once; then
+    the numbers do not depend on a turn's neighbours. Otherwise batches are sorted by length and padded. States are
+    taken to float32 before anything is summed. A batch that does not fit into the device's memory is halved.
+
+    Args:
+        groups: the group of every turn, such as its sample; None: every turn is a group of its own.
 
     Raises:
-        ModelError: a single turn does not fit into the device's memory.
+        ModelError: a single turn, or group, does not fit into the device's memory.
     """
-    traits = list(units)
-    layers = sorted({layer for layer, _ in units.values()} | ({keep_mean_layer} if keep_mean_layer else set()))
-    # Per layer: which columns it fills, and their unit vectors as one matrix.
-    columns = {layer: [k for k, trait in enumerate(traits) if units[trait][0] == layer] for layer in layers}
-    units_dk = {
-        layer: torch.from_numpy(
-            np.stack([units[traits[k]][1] for k in columns[layer]], axis=1).astype(np.float32)
-            if columns[layer]
-            else np.zeros((model.d_hidden, 0), np.float32)
-        )
-        for layer in layers
-    }
-    projection_nk = np.full((len(tokenized), len(traits)), np.nan, dtype=np.float32)
-    prompt_projection_nk = projection_nk.copy()
-    mean_nd = np.zeros((len(tokenized), model.d_hidden), np.float32) if keep_mean_layer else None
+    reader = _Reader(model, tokenized, units, keep_mean_layer)
+    if not reader.layers:
+        return reader.projections
+    if model.is_packable:
+        members = _collect_groups(groups or range(len(tokenized)))
+        sequences = [turn.ids for turn in tokenized]
+        batches = _fill_packs([count_tokens(sequences, group) for group in members], batch_tokens)
+
+        def project_pack(batch: list[int]) -> None:
+            pack = pack_groups(sequences, [members[group] for group in batch], n_least=_LEAST_TOKENS)
+            with torch.inference_mode(), reader.reading(pack.places):
+                run_pack(model.module, pack, model.device)
+
+        with packed_attention(model.module), exact_matmul(model.device):
+            run_batches(batches, project_pack)
+        return reader.projections
     pad_id = choose_pad_id(model.tokenizer)
 
-    def project_batch(batch: list[int]) -> None:
-        turns = [tokenized[position] for position in batch]
+    def project_padded(batch: list[int]) -> None:
+        ids_nt, mask_nt = pad_right([tokenized[position].ids for position in batch], pad_id, model.device)
+        width = ids_nt.shape[1]
+        places = {
+            position: np.arange(row * width, row * width + len(tokenized[position].ids))
+            for row, position in enumerate(batch)
+        }
+        with torch.inference_mode(), reader.reading(places):
+            model.module(input_ids=ids_nt, attention_mask=mask_nt, use_cache=False)
 
-        def read_layer(layer: int, hidden_ntd: Tensor) -> None:
-            hidden_ntd = hidden_ntd.float()
-            if columns[layer]:
-                dots_ntk = (hidden_ntd @ units_dk[layer].to(hidden_ntd.device)).cpu().numpy()
-                for row, (position, turn) in enumerate(zip(batch, turns, strict=True)):
-                    response_tk = dots_ntk[row, turn.start : turn.stop]
-                    projection_nk[position, columns[layer]] = response_tk.mean(axis=0, dtype=np.float64)
-                    if turn.start:
-                        prompt_projection_nk[position, columns[layer]] = dots_ntk[row, turn.start - 1]
-            if mean_nd is not None and layer == keep_mean_layer:
-                for row, (position, turn) in enumerate(zip(batch, turns, strict=True)):
-                    mean_nd[position] = hidden_ntd[row, turn.start : turn.stop].mean(dim=0).cpu().numpy()
-
-        ids_nt, mask_nt = pad_right([turn.ids for turn in turns], pad_id, model.device)
-        read_hidden(model, ids_nt, mask_nt, layers=layers, read_layer=read_layer)
-
-    if layers:
-        run_batches(plan_batches([len(turn.ids) for turn in tokenized], batch_tokens), project_batch)
-    return Projections(projection_nk, prompt_projection_nk, mean_nd)
+    run_batches(plan_batches([len(turn.ids) for turn in tokenized], batch_tokens), project_padded)
+    return reader.projections
 
 
-def read_hidden(
-    model: LoadedModel,
-    ids_nt: Tensor,
-    mask_nt: Tensor,
-    *,
-    layers: Sequence[int],
-    read_layer: Callable[[int, Tensor], None],
-) -> None:
-    """Run a batch up to the highest of `layers` and hand each layer's states [n, t, d] to `read_layer` on the way.
+def _collect_groups(groups: Iterable[int]) -> list[list[int]]:
+    members: dict[int, list[int]] = {}
+    for position, group in enumerate(groups):
+        members.setdefault(group, []).append(position)
+    return list(members.values())
 
-    The states are the model's own, in its dtype and on the device of their block: read, do not keep.
-    """
-    with torch.inference_mode(), _hooked_blocks(model, layers, read_layer), contextlib.suppress(_LastBlockDone):
-        model.module(input_ids=ids_nt, attention_mask=mask_nt, use_cache=False)
+
+def _fill_packs(sizes: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Put groups into packs in order; one that is larger than `batch_tokens` has a pack of its own."""
+    packs: list[list[int]] = []
+    n_tokens = 0
+    for group, size in enumerate(sizes):
+        if not packs or n_tokens + size > batch_tokens:
+            packs.append([])
+            n_tokens = 0
+        packs[-1].append(group)
+        n_tokens += size
+    return packs
+
+
+class _Reader:
+    """Reads layers while a batch runs, and fills in what was asked for."""
+
+    def __init__(
+        self, model: LoadedModel, tokenized: Sequence[TokenizedTurn], units: Units, keep_mean_layer: int | None
+    ) -> None:
+        self._model = model
+        self._tokenized = tokenized
+        self._mean_layer = keep_mean_layer
+        traits = list(units)
+        kept = {keep_mean_layer} if keep_mean_layer else set()
+        self.layers = sorted({layer for layer, _ in units.values()} | kept)
+        # Per layer: which columns it fills, and their unit vectors as one matrix.
+        self._columns = {
+            layer: [k for k, trait in enumerate(traits) if units[trait][0] == layer] for layer in self.layers
+        }
+        self._units_dk = {
+            layer: torch.from_numpy(np.stack([units[traits[k]][1] for k in columns], axis=1).astype(np.float32))
+            for layer, columns in self._columns.items()
+            if columns
+        }
+        projection_nk = np.full((len(tokenized), len(traits)), np.nan, dtype=np.float32)
+        mean_nd = np.zeros((len(tokenized), model.d_hidden), np.float32) if keep_mean_layer else None
+        self.projections = Projections(projection_nk, projection_nk.copy(), mean_nd)
+
+    @contextlib.contextmanager
+    def reading(self, places: Mapping[int, npt.NDArray[np.int64]]) -> Iterator[None]:
+        """Read the layers of a batch; `places` says where the tokens of each turn lie among all of the batch."""
+        with (
+            _hooked_blocks(self._model, self.layers, lambda layer, states: self._read(layer, states, places)),
+            contextlib.suppress(_LastBlockDone),
+        ):
+            yield
+
+    def _read(self, layer: int, states_ntd: Tensor, places: Mapping[int, npt.NDArray[np.int64]]) -> None:
+        states_td = states_ntd.flatten(0, 1)
+        found, columns = self.projections, self._columns[layer]
+        for position, places_t in places.items():
+            # One turn at a time: what is multiplied together must not depend on the turn's neighbours.
+            turn = self._tokenized[position]
+            first = max(turn.start - 1, 0)
+            own_td = states_td[torch.from_numpy(places_t[first : turn.stop]).to(states_td.device)].float()
+            response_td = own_td[turn.start - first :]
+            if columns:
+                dots_tk = (own_td @ self._units_dk[layer].to(own_td.device)).cpu().numpy()
+                found.projection_nk[position, columns] = dots_tk[turn.start - first :].mean(axis=0, dtype=np.float64)
+                if turn.start:
+                    found.prompt_projection_nk[position, columns] = dots_tk[0]
+            if found.mean_nd is not None and layer == self._mean_layer:
+                found.mean_nd[position] = response_td.mean(dim=0).cpu().numpy()
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from audit.model.adapter import Adapter, apply_adapter
 from audit.model.blocks import decoder_blocks
 from audit.model.explain import LOADING_ERRORS, explained_errors, first_line, hub_cure, quiet_transformers
 from audit.model.fingerprint import fingerprint_model
+from audit.model.packed import is_packable
 from audit.model.template import Template, choose_template
 from audit.vectors import Fingerprint
 
@@ -44,6 +45,7 @@ class LoadedModel:
         template: how messages become text.
         context_tokens: longest sequence that the model takes.
         stop_ids: tokens that end a response.
+        is_packable: sequences laid end to end give the states that they give alone.
     """
 
     module: Any
@@ -60,6 +62,7 @@ class LoadedModel:
     adapter: Adapter | None
     is_quantised: bool
     stop_ids: tuple[int, ...]
+    is_packable: bool
 
     @property
     def template_sha256(self) -> str:
@@ -130,6 +133,7 @@ def load_model(
         adapter=applied,
         is_quantised=is_quantised,
         stop_ids=_stop_ids(module, tokenizer, template),
+        is_packable=is_packable(module, decoder_blocks(module, model), _input_device(module, target)),
     )
 
 

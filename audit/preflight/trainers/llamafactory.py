@@ -325,8 +325,8 @@ TRAINER = Trainer(
     name="llamafactory",
     version="0.9.5",
     assumes='"formatting": "sharegpt" for chats, with the tags role, content, user, assistant, tool, function_call and '
-    'system (as the card of an export names them), and for ShareGPT with its default tags; "alpaca" for strings; columns '
-    "named in dataset_info.json; text, hh and questions with answers are not judged",
+    'system (as the card of an export names them), and for ShareGPT with its default tags; "alpaca" for strings; '
+    "columns named in dataset_info.json; text, hh and questions with answers are not judged",
     rules=_RULES,
     find=find,
     find_in_file=find_in_file,

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 
 from audit.errors import ModelError
 from audit.model.blocks import block_states
-from audit.model.hidden import project_turns, read_hidden
+from audit.model.hidden import project_turns
 from audit.model.load import LoadedModel, load_model
 from audit.model.turns import TokenizedTurn
 from tests import models
@@ -20,6 +22,11 @@ TOP = 3
 @functools.cache
 def load(family: str = "llama", dtype: str = "auto") -> LoadedModel:
     return load_model(model=str(models.model_path(family)), dtype=dtype)
+
+
+def padded(model: LoadedModel) -> LoadedModel:
+    """The model as one whose attention does not go through transformers' interface is run."""
+    return dataclasses.replace(model, is_packable=False)
 
 
 def make_turn(length: int, start: int, seed: int = 0) -> TokenizedTurn:
@@ -43,9 +50,10 @@ def n_hooks(model: LoadedModel) -> int:
     return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.module.modules())
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox", "phi", "gemma3"])
-def test_projections_equal_hidden_states_times_units(family: str) -> None:
-    model = load(family)
+@pytest.mark.parametrize("way", [load, lambda family: padded(load(family))])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox", "phi", "gemma2", "gemma3", "mistral", "qwen3"])
+def test_projections_equal_hidden_states_times_units(family: str, way: Callable[[str], LoadedModel]) -> None:
+    model = way(family)
     units = make_units(TOP, 1, TOP, 2)
     found = project_turns(model, TURNS, units=units, batch_tokens=64, keep_mean_layer=2)
     for n, turn in enumerate(TURNS):
@@ -102,39 +110,139 @@ def test_blocks_above_the_highest_layer_and_the_head_are_not_run(family: str, mo
     assert runs == {f"block {place}": 1 for place in range(1, TOP + 1)}
 
 
-def test_hooks_are_gone_afterwards_also_when_reading_fails() -> None:
+def test_hooks_are_gone_and_attention_is_back_also_when_reading_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     model = load()
     before = n_hooks(model)
     project_turns(model, TURNS, units=make_units(TOP), batch_tokens=64)
     assert n_hooks(model) == before
 
-    def fail(layer: int, hidden_ntd: torch.Tensor) -> None:
+    attention = model.module.config._attn_implementation
+
+    def fail(output: object) -> None:
         raise RuntimeError("no")
 
-    ids_nt = torch.ones((1, 4), dtype=torch.long)
-    with pytest.raises(RuntimeError, match="no"):
-        read_hidden(model, ids_nt, torch.ones_like(ids_nt), layers=[1, 2], read_layer=fail)
-    assert n_hooks(model) == before
+    monkeypatch.setattr("audit.model.hidden.block_states", fail)
+    for each in (model, padded(model)):
+        with pytest.raises(RuntimeError, match="no"):
+            project_turns(each, TURNS, units=make_units(1, 2), batch_tokens=64)
+        assert n_hooks(model) == before
+        assert model.module.config._attn_implementation == attention
     with torch.no_grad():
-        assert model.module(ids_nt).logits.shape[:2] == (1, 4)
+        assert model.module(torch.ones((1, 4), dtype=torch.long)).logits.shape[:2] == (1, 4)
 
 
-def test_running_out_of_memory_halves_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = load()
+def n_bytes(keywords: dict[str, Any]) -> int:
+    return int(keywords["input_ids"].numel())
+
+
+@pytest.mark.parametrize("way", [load, lambda: padded(load())])
+def test_running_out_of_memory_halves_the_batch(
+    monkeypatch: pytest.MonkeyPatch, way: Callable[[], LoadedModel]
+) -> None:
+    model = way()
     wanted = project_turns(model, TURNS, units=make_units(TOP), batch_tokens=10_000)
     forward = model.module.forward
     sizes: list[int] = []
 
     def narrow(*arguments: Any, **keywords: Any) -> Any:
-        sizes.append(len(keywords["input_ids"]))
-        if sizes[-1] > 2:
+        sizes.append(n_bytes(keywords))
+        if sizes[-1] > 80:
             raise torch.OutOfMemoryError
         return forward(*arguments, **keywords)
 
     monkeypatch.setattr(model.module, "forward", narrow)
     found = project_turns(model, TURNS, units=make_units(TOP), batch_tokens=10_000)
-    assert sizes == [6, 3, 1, 2, 3, 1, 2]
+    assert max(sizes) > 80 >= sizes[-1]
     assert np.allclose(found.projection_nk, wanted.projection_nk, atol=2e-5)
+
+
+def test_a_turn_that_does_not_fit_at_all_is_an_error_with_a_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def narrow(**keywords: Any) -> Any:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(load().module, "forward", narrow)
+    with pytest.raises(ModelError, match="lower --max-tokens"):
+        project_turns(load(), TURNS, units=make_units(TOP), batch_tokens=10_000)
+
+
+def make_conversations() -> tuple[list[TokenizedTurn], list[int]]:
+    """Groups of turns that share their prompts, as a response and its baseline do, and turns of one conversation."""
+    rng = np.random.default_rng(5)
+    turns, groups = [], []
+    for group in range(9):
+        prompt = rng.integers(5, 300, size=rng.integers(1, 40))
+        for _ in range(2):
+            response = rng.integers(5, 300, size=rng.integers(1, 60))
+            ids = np.concatenate([prompt, response]).astype(np.int32)
+            turns.append(TokenizedTurn(ids, len(prompt), len(ids), len(prompt), truncated=False))
+            groups.append(group)
+        if group % 3 == 0:
+            longer = np.concatenate([turns[-1].ids, rng.integers(5, 300, size=20).astype(np.int32)])
+            start = len(turns[-1].ids) + 5
+            turns.append(TokenizedTurn(longer, start, len(longer), start, truncated=False))
+            groups.append(group)
+    return turns, groups
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("family", ["llama", "gemma2", "mistral", "gpt2"])
+def test_packed_scores_are_bitwise_the_same_under_other_budgets_and_neighbours(family: str, dtype: str) -> None:
+    model = load(family, dtype)
+    turns, groups = make_conversations()
+    units = make_units(TOP, 2)
+
+    def project(order: list[int], batch_tokens: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        found = project_turns(
+            model,
+            [turns[n] for n in order],
+            units=units,
+            batch_tokens=batch_tokens,
+            keep_mean_layer=TOP,
+            groups=[groups[n] for n in order],
+        )
+        back = np.argsort(order)
+        assert found.mean_nd is not None
+        return found.projection_nk[back], found.prompt_projection_nk[back], found.mean_nd[back]
+
+    straight = list(range(len(turns)))
+    wanted = project(straight, 256)
+    # Groups trade places; a group's own turns keep their order, which is the record's.
+    shuffled = [n for group in np.random.default_rng(1).permutation(9) for n in straight if groups[n] == group]
+    for order, batch_tokens in ((straight, 2_048), (straight, 16_384), (shuffled, 256), (shuffled, 2_048)):
+        for own, other in zip(wanted, project(order, batch_tokens), strict=True):
+            assert np.array_equal(own, other)
+
+
+@pytest.mark.parametrize("family", [*models.FAMILIES, *models.PLAIN_FAMILIES])
+def test_every_family_of_the_tests_can_be_packed_and_gives_what_padding_gives(family: str) -> None:
+    model = load(family)
+    assert model.is_packable
+    turns, groups = make_conversations()
+    units = make_units(TOP)
+    packed = project_turns(model, turns, units=units, batch_tokens=300, groups=groups)
+    alone = project_turns(padded(model), turns, units=units, batch_tokens=300)
+    assert np.allclose(packed.projection_nk, alone.projection_nk, atol=3e-5)
+    assert np.allclose(packed.prompt_projection_nk, alone.prompt_projection_nk, atol=3e-5)
+
+
+def test_what_the_turns_of_a_group_share_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load()
+    turns, groups = make_conversations()
+    forward = model.module.forward
+    sizes: list[int] = []
+
+    def count(*arguments: Any, **keywords: Any) -> Any:
+        sizes.append(n_bytes(keywords))
+        return forward(*arguments, **keywords)
+
+    monkeypatch.setattr(model.module, "forward", count)
+    project_turns(model, turns, units=make_units(TOP), batch_tokens=10_000, groups=groups)
+    prefixes = {
+        (group, tuple(turn.ids[:n]))
+        for turn, group in zip(turns, groups, strict=True)
+        for n in range(1, len(turn.ids) + 1)
+    }
+    assert sizes == [len(prefixes)]
 
 
 def test_bfloat16_states_are_summed_in_float32() -> None:

@@ -1,0 +1,192 @@
+"""A forward pass over a pack: attention inside each sequence only, through transformers' attention interface.
+
+A model whose attention goes another way, or that carries state from token to token in other ways, would give other
+numbers than it does for each sequence alone; `is_packable` finds out by comparing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers.masking_utils import AttentionMaskInterface
+from transformers.modeling_utils import AttentionInterface
+
+from audit.model.blocks import block_states
+from audit.model.packing import Pack, Segment, pack_groups
+
+ATTENTION = "persona_audit_packed"
+
+
+@dataclass(slots=True)
+class _Current:
+    """The pack that is being run: attention functions get nothing but tensors from the model.
+
+    `masks` are those of the pack's segments; `windows` the sliding windows that attention was asked for.
+    """
+
+    pack: Pack | None = None
+    masks: dict[tuple[int, int, int], Tensor] = field(default_factory=dict)
+    windows: set[int] = field(default_factory=set)
+
+    def finish(self) -> None:
+        """Forget the pack and its masks."""
+        self.pack = None
+        self.masks.clear()
+
+
+_current = _Current()
+
+
+def _attend(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """Attend segment by segment; query [1, h, t, d], key and value [1, h or fewer, t, d]; returns [1, t, h, d]."""
+    pack = _current.pack
+    if pack is None or others.get("s_aux") is not None or others.get("position_bias") is not None:
+        raise NotImplementedError("attention of another kind")
+    if sliding_window is not None:
+        _current.windows.add(sliding_window)
+    n_repeats = query.shape[1] // key.shape[1]
+    output = torch.empty_like(query)
+    for segment in pack.segments:
+        own = slice(segment.start, segment.stop)
+        q = query[:, :, own]
+        k, v = _gather(key, segment), _gather(value, segment)
+        if n_repeats > 1:
+            k, v = k.repeat_interleave(n_repeats, dim=1), v.repeat_interleave(n_repeats, dim=1)
+        n_q, n_k = q.shape[2], k.shape[2]
+        is_plain = not segment.above and (sliding_window is None or n_k <= sliding_window)
+        mask = None if is_plain else _mask(n_q, n_k, sliding_window or 0, query.device)
+        if softcap is not None:
+            output[:, :, own] = _attend_capped(q, k, v, mask, scaling, softcap)
+        else:
+            output[:, :, own] = torch.nn.functional.scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, is_causal=is_plain, scale=scaling
+            )
+    return output.transpose(1, 2).contiguous(), None
+
+
+def _gather(states: Tensor, segment: Segment) -> Tensor:
+    spans = [*segment.above, (segment.start, segment.stop)]
+    joined = [list(spans[0])]
+    for start, stop in spans[1:]:
+        if joined[-1][1] == start:
+            joined[-1][1] = stop
+        else:
+            joined.append([start, stop])
+    parts = [states[:, :, start:stop] for start, stop in joined]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+
+def _mask(n_q: int, n_k: int, window: int, device: torch.device) -> Tensor:
+    key = (n_q, n_k, window)
+    mask = _current.masks.get(key)
+    if mask is None:
+        at_q = torch.arange(n_k - n_q, n_k, device=device)[:, None]
+        at_k = torch.arange(n_k, device=device)[None, :]
+        mask = at_k <= at_q
+        if window:
+            mask &= at_k > at_q - window
+        _current.masks[key] = mask
+    return mask
+
+
+def _attend_capped(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scaling: float | None, softcap: float
+) -> Tensor:
+    scale = scaling if scaling is not None else q.shape[-1] ** -0.5
+    scores = torch.tanh(q @ k.transpose(2, 3) * scale / softcap) * softcap
+    if mask is None:
+        mask = _mask(q.shape[2], k.shape[2], 0, q.device)
+    scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    return torch.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype) @ v
+
+
+AttentionInterface.register(ATTENTION, _attend)
+AttentionMaskInterface.register(ATTENTION, lambda *arguments, **names: None)
+
+
+@contextlib.contextmanager
+def packed_attention(module: Any) -> Iterator[None]:
+    """Let the model attend inside the segments of packs; its own attention comes back in any case."""
+    before = module.config._attn_implementation
+    try:
+        module.set_attn_implementation(ATTENTION)
+        yield
+    finally:
+        module.set_attn_implementation(before)
+        _current.finish()
+
+
+def run_pack(module: Any, pack: Pack, device: torch.device) -> None:
+    """Run a pack through a model under `packed_attention`; what is wanted of it is read by hooks."""
+    _current.pack = pack
+    try:
+        module(
+            input_ids=torch.from_numpy(pack.ids)[None].to(device),
+            position_ids=torch.from_numpy(pack.positions)[None].to(device),
+            use_cache=False,
+        )
+    finally:
+        _current.finish()
+
+
+def is_packable(module: Any, blocks: torch.nn.ModuleList, device: torch.device) -> bool:
+    """Tell whether packed sequences give the states that they give alone, by trying a few short ones.
+
+    A model that hides what a far token may see in its mask alone is refused, since the trial cannot show it.
+    """
+    config = module.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if kinds - {"full_attention", "sliding_attention"} or "input_ids" not in _parameters(module):
+        return False
+    _current.windows.clear()
+    try:
+        with torch.inference_mode():
+            is_equal = _compare(module, blocks, device, int(config.vocab_size))
+    except (NotImplementedError, TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError):
+        # Whatever a foreign model makes of it: it runs in padded batches instead.
+        return False
+    window = getattr(config, "sliding_window", None)
+    hides_window = "sliding_attention" in kinds and window is not None and window not in _current.windows
+    return is_equal and not hides_window
+
+
+def _parameters(module: Any) -> set[str]:
+    return set(inspect.signature(module.forward).parameters)
+
+
+def _compare(module: Any, blocks: torch.nn.ModuleList, device: torch.device, n_vocab: int) -> bool:
+    draw = np.random.default_rng(0)
+    head, *tails = [draw.integers(0, n_vocab, n).astype(np.int32) for n in (7, 9, 4, 21)]
+    sequences = [np.concatenate([head, tails[0]]), np.concatenate([head, tails[1]]), tails[2]]
+    pack = pack_groups(sequences, [[0, 1], [2]])
+    states: list[Tensor] = []
+    hook = blocks[-1].register_forward_hook(lambda _, __, output: states.append(block_states(output)[0].float()))
+    try:
+        for ids in sequences:
+            module(input_ids=torch.from_numpy(ids.astype(np.int64))[None].to(device), use_cache=False)
+        with packed_attention(module):
+            run_pack(module, pack, device)
+    finally:
+        hook.remove()
+    *alone, together = states
+    packed = [together[torch.from_numpy(pack.places[n]).to(together.device)] for n in range(len(sequences))]
+    tolerance = 1e-3 if module.dtype is torch.float32 else 5e-2
+    return all(bool((own - other).norm() <= tolerance * own.norm()) for own, other in zip(alone, packed, strict=True))
