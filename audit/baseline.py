@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from audit.samples import Sample, Turn, join_parts, read_samples, survey_source
+from audit.errors import DataError
+from audit.samples import Sample, Source, Turn, join_parts, read_samples, survey_source
+from audit.samples.streams import BrokenStream
 from audit.schema import SCORED_SIDES
 
 RenderPrompt = Callable[[Turn], str | None]
@@ -42,7 +44,7 @@ class BaselineFile:
 
     def fill(self, turns: str) -> None:
         """Read the file into the index; empty responses are no baseline and are left out."""
-        source = survey_source(self.path)
+        source = survey_baseline(self.path)
         # Positions are counted over the turns that are scored; a prompt is found at whatever turn it stands.
         for record in read_samples(source, turns=turns if self.by == "position" else "all"):
             if isinstance(record, Sample):
@@ -62,6 +64,20 @@ class BaselineFile:
             return f"{sample_id}/{ordinal}".encode()
         rendered = self._render_prompt(turn)
         return None if rendered is None else hashlib.sha256(rendered.encode("utf-8", "surrogatepass")).digest()
+
+
+def survey_baseline(path: str) -> Source:
+    """Survey a baseline dataset; what errors advise leaves out the options of a scan, which do not reach it.
+
+    Raises:
+        MissingDataError, DataError: it cannot be read, or no record of it fits a shape.
+    """
+    try:
+        return survey_source(path, has_options=False)
+    except DataError as error:
+        if isinstance(error.__cause__, BrokenStream):
+            raise DataError(error.place, error.finding, error.__cause__.cure) from error
+        raise
 
 
 def number_turns(turns: Iterable[Turn]) -> Iterator[tuple[int, Turn]]:
@@ -86,7 +102,7 @@ def open_baseline(path: str, *, by: str, turns: str, render_prompt: RenderPrompt
         render_prompt: a turn to the text the model would be prompted with; None where its template refuses it.
 
     Raises:
-        DataError: the file cannot be read, or no record of it fits a shape.
+        MissingDataError, DataError: as `survey_baseline`.
     """
     with tempfile.TemporaryDirectory(prefix="persona-audit-") as folder:
         index = sqlite3.connect(Path(folder) / "baseline.sqlite")

@@ -28,6 +28,7 @@ from audit.samples import (
     suggest_suffix,
     survey_source,
 )
+from audit.samples.streams import BrokenStream
 from audit.store import INPUTS, RunStore, hash_file, replacing
 
 _SPOOLED_BYTES = 1 << 20
@@ -77,8 +78,8 @@ def _survey(path: str, config: ScanConfig) -> Source:
     survey = functools.partial(survey_source, path, format=config.format, keys=config.field_keys, split=config.split)
     try:
         return survey()
-    except DataError:
-        if config.limit is None:
+    except DataError as error:
+        if config.limit is None or not isinstance(error.__cause__, BrokenStream):
             raise
         # A file that breaks off behind the limit can be scanned up to there.
         return survey(limit=config.limit)

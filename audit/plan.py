@@ -13,14 +13,15 @@ from typing import Any
 
 from audit import __version__
 from audit.assets import DEMO_MODEL_ID, demo_model_dir, demo_vectors_dir
+from audit.baseline import survey_baseline
 from audit.config import BASELINE_KINDS, ScanConfig
-from audit.errors import RunError, VectorError
+from audit.errors import MissingDataError, RunError, VectorError
 from audit.inputs import Inputs
 from audit.model.chat import TEMPLATE_DATE
 from audit.model.generate import GENERATION_PARAMETERS
 from audit.model.load import LoadedModel, load_model
 from audit.model.precision import matmul_way
-from audit.samples import is_hub_id, survey_source
+from audit.samples import is_hub_id
 from audit.schema import FORMAT_VERSION
 from audit.store import RunStore, hash_file, identify_directory
 from audit.vectors import PersonaVector, check_fit, load_vectors
@@ -157,8 +158,11 @@ def collect_settings(config: ScanConfig, inputs: Inputs, vectors: Mapping[str, P
 
 def _hash_baseline(path: str) -> str:
     # A directory or a hub dataset has several files, which only a survey finds.
-    has_files = Path(path).is_dir() or is_hub_id(path)
-    return survey_source(path).sha256 if has_files else hash_file(path, cure=BASELINE_CURE)
+    if Path(path).is_dir() or is_hub_id(path):
+        return survey_baseline(path).sha256
+    if not Path(path).exists():
+        raise MissingDataError(path, "no such file", BASELINE_CURE)
+    return hash_file(path, cure=BASELINE_CURE)
 
 
 def start_manifest(plan: Plan) -> dict[str, Any]:

@@ -7,6 +7,7 @@ or how fast the machine is. Knows nothing of run directories; the caller joins b
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -27,6 +28,11 @@ from audit.surface import describe_surface, is_refusal
 
 BLOCK_ROWS = 64
 """Records per block: enough to fill batches, few enough that a part closes in time on slow models."""
+
+_NO_MATCH = {
+    "prompt": "no response to this prompt in the baseline file",
+    "position": "no response at this position in the baseline file",
+}
 
 TurnKey = tuple[int, str, int, str]
 KEY_COLUMNS = tuple(field.name for field in TURN_KEY)
@@ -173,7 +179,7 @@ def _find_baselines(states: Sequence[TurnState], job: ScoringJob) -> None:
     if isinstance(job.baseline, BaselineFile):
         for state in states:
             state.baseline_text = job.baseline.find(state.sample_id, state.ordinal, state.turn)
-            state.baseline_reason = "no response to this prompt in the baseline file"
+            state.baseline_reason = _NO_MATCH[job.baseline.by]
     else:
         answers = answer_prompts(
             job.model,
@@ -306,7 +312,17 @@ def _sample_status(record: Sample | SkippedSample, states: Sequence[TurnState]) 
         return "skipped", record.reason
     if any(state.status in SCORED_STATUSES for state in states):
         return "ok", None
-    return "skipped", f"{states[0].status}: {states[0].reason}" if states else "no_assistant_turn: nothing to score"
+    return "skipped", _summarise_reasons(states)
+
+
+def _summarise_reasons(states: Sequence[TurnState]) -> str:
+    """Return why no turn of a record is scored: the reason that they share, or how many have which status."""
+    if not states:
+        return "no_assistant_turn: nothing to score"
+    counts = Counter(state.status for state in states).most_common()
+    if len(counts) == 1:
+        return f"{states[0].status}: {states[0].reason}"
+    return f"{counts[0][0]}: " + ", ".join(f"{count} {status}" for status, count in counts)
 
 
 def _turns_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ COMMITTED_LAST = "samples"
 PART_TABLES = ("turns", "scores", "differences", COMMITTED_LAST)
 RUN_FILES = ("flags.parquet", "clusters.parquet", "cluster_summary.parquet", "verdicts.parquet", "reference.json")
 
+_NAME_BYTES = 255
 _SAMPLED_BYTES = 1 << 20
 _PART_NAME = re.compile(r"part-(\d{12})-(\d{12})\.parquet")
 
@@ -266,13 +268,23 @@ def identify_directory(path: str | Path) -> str | None:
     return digest.hexdigest()
 
 
+def name_unfinished(path: Path) -> Path:
+    """Return a name beside `path` that nobody can have thought of; it ends in `.part` and is not too long."""
+    mark = f".{os.getpid()}-{secrets.token_hex(8)}.part"
+    stem = os.fsencode(path.name)[: _NAME_BYTES - len(mark)]
+    # A character that was cut through would be an illegal name where names must be UTF-8.
+    return path.with_name(stem.decode(errors="ignore") + mark)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a name to write to; when the block ends well, make the file durable and rename it to `path`.
+    """Give a new, empty file to write to; when the block ends well, make it durable and rename it to `path`.
 
-    When it does not, what was written is removed and `path` stays as it was.
+    When it does not, what was written is removed and `path` stays as it was. The file is this call's alone: no other
+    file, of the user's or of another process, is written over or removed.
     """
-    unfinished = path.with_name(path.name + ".part")
+    unfinished = name_unfinished(path)
+    os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield unfinished
         with open(unfinished, "rb+") as handle:

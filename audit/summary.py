@@ -7,12 +7,19 @@ from typing import Any
 
 from audit.assets import DEMO_MODEL_ID
 from audit.confound import measure_confounds
+from audit.errors import RunError
 from audit.query import open_connection
 from audit.schema import SCORED_STATUSES
+from audit.store import PART_TABLES, RunStore
 
 
 def count_rows(path: Path) -> dict[str, Any]:
-    """Count samples and turns of a run by status; skipped samples also by the code of their reason."""
+    """Count samples and turns of a run by status; skipped samples also by the code of their reason.
+
+    Raises:
+        RunError: a file of a part is missing.
+    """
+    _refuse_missing_files(path)
     with open_connection(path) as connection:
         n_samples, n_ok = connection.execute(
             "SELECT count(*), count(*) FILTER (WHERE status = 'ok') FROM samples"
@@ -40,8 +47,23 @@ def count_rows(path: Path) -> dict[str, Any]:
     }
 
 
+def _refuse_missing_files(path: Path) -> None:
+    """Refuse a run that has only some of the tables of a part, which no interrupted scan leaves behind."""
+    store = RunStore(path)
+    for part in store.parts():
+        for table in PART_TABLES:
+            file = store.table_path(table, part)
+            if not file.is_file():
+                raise RunError(str(path), f"damaged: {file.relative_to(path)} is missing", "scan again with --fresh")
+
+
 def summarise_run(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return the summary of a run, finished or not."""
+    """Return the summary of a run, finished or not.
+
+    Raises:
+        RunError: a file of a part is missing.
+    """
+    _refuse_missing_files(path)
     counts = manifest["counts"] if manifest["state"] == "finished" else count_rows(path)
     n_flagged = counts.get("n_flagged")
     model = manifest["model"]

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from audit.samples import Source
 from audit.schema import (
     CLUSTERS,
+    DIFFERENCES,
     FLAGS,
     FORMAT_VERSION,
     SAMPLES,
@@ -24,6 +25,7 @@ from audit.schema import (
     VERDICTS,
     cluster_summary_schema,
 )
+from audit.store import PART_TABLES
 
 
 @dataclass
@@ -144,7 +146,7 @@ def _write_run(
     part_rows: int,
     kept: Mapping[str, Sequence[str | None]],
 ) -> Path:
-    for table in ("samples", "turns", "scores"):
+    for table in PART_TABLES:
         (path / table).mkdir(parents=True)
     for start in range(0, len(records), part_rows):
         stop = min(start + part_rows, len(records))
@@ -152,6 +154,7 @@ def _write_run(
         ids = range(start, stop)
         _write(path / "turns" / name, [row for i in ids for row in _turn_rows(i, records[i])], TURNS)
         _write(path / "scores" / name, [row for i in ids for row in _score_rows(i, records[i])], SCORES)
+        _write(path / "differences" / name, [], DIFFERENCES)
         schema = SAMPLES
         for column in kept:
             schema = schema.append(pa.field(column, pa.string()))

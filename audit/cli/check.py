@@ -24,6 +24,7 @@ Examples:
 \b
 --fail-on is [TRAINER.]EFFECT[>N], [TRAINER.]EFFECT[>=N] or, as a share of the rows, [TRAINER.]EFFECT[>N%].
 EFFECT is crashes, drops or surprise; alone, it means one row or more. Without TRAINER, any trainer checked counts.
+Rows of a shape that a trainer's rules are not about are named as not judged, and meet no limit of that trainer.
 Defaults of a trainer that touch every row are listed, but never counted.
 """,
 )
@@ -67,7 +68,7 @@ def check(
     from audit.cli.progress import listening
     from audit.preflight import check_datasets, check_limits, find_met_limits
 
-    check_limits(fail_on)
+    check_limits(fail_on, trainer=trainer)
     keys = {role: fields[f"{role}_key"] for role in _ROLES if fields[f"{role}_key"]}
     with listening(is_quiet=quiet) as listener:
         preflight = check_datasets(

@@ -11,9 +11,11 @@ from rich.text import Text
 
 from audit.cli.text import count_noun, format_share, list_counts, one_line
 from audit.preflight import Finding, Preflight, TrainerReport
+from audit.samples import load_families
 
 _LOOKS = {"crashes": ("✗", "bold red"), "drops": ("◆", "bold yellow"), "surprise": ("▲", "magenta")}
 _CLEAR = ("✓", "green")
+_NOT_JUDGED = ("–", "dim")
 _PLURAL = {"crashes": "crash", "drops": "are dropped", "surprise": "surprise"}
 _SINGULAR = {"crashes": "crashes", "drops": "is dropped", "surprise": "surprises"}
 _MOST_FILES = 5
@@ -33,17 +35,26 @@ def render_preflight(preflight: Preflight) -> Iterator[RenderableType]:
 
 
 def describe_verdict(report: TrainerReport, n_rows: int) -> Text:
-    """Return `trl: 3 of 1,000 rows crash, 12 surprise`, or that nothing was found."""
+    """Return `trl: 3 of 1,000 rows crash, 12 surprise`, that nothing was found, or that nothing was judged."""
     counts = {effect: n for effect, n in report.n_by_effect.items() if n}
-    mark, style = _LOOKS[next(iter(counts))] if counts else _CLEAR
+    calm = _NOT_JUDGED if report.n_not_judged == n_rows else _CLEAR
+    mark, style = _LOOKS[next(iter(counts))] if counts else calm
     words: list[str] = []
     for effect, n in counts.items():
         verb = (_SINGULAR if n == 1 else _PLURAL)[effect]
         words.append(f"{n:,} {verb}" if words else f"{n:,} of {count_noun(n_rows, 'row')} {verb}")
-    found = ", ".join(words) or f"nothing found in {count_noun(n_rows, 'row')}"
+    found = ", ".join(words) or f"nothing found in {count_noun(n_rows - report.n_not_judged, 'row')}"
+    if report.n_not_judged:
+        which = f"not judged ({_name_families(report.not_judged)})"
+        is_all = report.n_not_judged == n_rows
+        found = which if is_all and not counts else f"{found}; {report.n_not_judged:,} {which}"
     stops = [finding for finding in report.findings if finding.rule.scope == "file" and not finding.rule.is_default]
     tail = "; a whole file stops" if stops else ""
     return Text.assemble((f"{mark} ", style), (report.trainer, "bold"), f": {found}{tail}")
+
+
+def _name_families(names: tuple[str, ...]) -> str:
+    return ", ".join(load_families()[name].says for name in names)
 
 
 def _facts(preflight: Preflight) -> Table:
@@ -83,7 +94,8 @@ def _describe(finding: Finding) -> tuple[RenderableType, ...]:
     _, style = _LOOKS[rule.effect]
     effect = Text("default" if rule.is_default else rule.effect, style="dim" if rule.is_default else style)
     lines = ", ".join(one_line(line) for line in finding.first_lines[:_SHOWN_LINES])
-    more = ", …" if finding.n_rows > _SHOWN_LINES else ""
+    n_places = len(finding.first_lines) if rule.place == "file" else finding.n_rows
+    more = ", …" if n_places > _SHOWN_LINES else ""
     words = [Text.assemble((rule.code, "bold"), f"  {one_line(rule.says)}")]
     words.append(Text.assemble(("→ ", "green"), one_line(rule.cure)))
     if not rule.is_default:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import traceback
+from types import FrameType
 from typing import Any
 
 import click
@@ -109,4 +111,12 @@ def main() -> None:
         # A terminal that cannot show a character gets its escape, not a crash.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _interrupt)
     cli(prog_name=PROGRAM)
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    """End as Ctrl-C does, so that unfinished files are removed; a second signal ends at once."""
+    signal.signal(number, signal.SIG_DFL)
+    raise KeyboardInterrupt

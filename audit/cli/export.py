@@ -98,17 +98,24 @@ def export(
 def describe_receipt(receipt: ExportReceipt, *, is_where: bool) -> list[str]:
     """Return what an export did, line by line; that nothing could be judged comes first."""
     lines = [f"UNDECIDED: {one_line(receipt.undecided)}"] if receipt.undecided else []
-    aside = f"to {_names(receipt.rejected)}" if receipt.rejected else "left out (--rejected FILE writes them)"
+    n_unscored = sum(receipt.n_unscored.values())
+    aside = f", to {_names(receipt.rejected)}" if receipt.rejected else ", left out"
+    # Said once, where there is something to write.
+    hint = "" if receipt.rejected else " (--rejected FILE writes them)"
     lines.append(
         f"kept        {receipt.n_kept:,} of {count_noun(receipt.n_records, 'record')}, in {_names(receipt.outputs)}"
     )
     why = "fail --where" if is_where else list_counts(receipt.flagged_by_trait) or "no trait"
     label = "filtered  " if is_where else "flagged   "
-    lines.append(f"{label}  {receipt.n_flagged:,} ({why}), {aside}")
-    n_unscored = sum(receipt.n_unscored.values())
+    lines.append(f"{label}  {receipt.n_failed:,} ({why}){aside + hint if receipt.n_failed else ''}")
     codes = f" ({list_counts(receipt.n_unscored)})" if receipt.n_unscored else ""
-    where_to = "kept" if receipt.keeps_unscored else aside
-    lines.append(f"not scored  {n_unscored:,}{codes}, {where_to}")
+    where_to = "" if not n_unscored else ", kept" if receipt.keeps_unscored else aside
+    if n_unscored and not receipt.n_failed and not receipt.keeps_unscored:
+        where_to += hint
+    lines.append(f"not scored  {n_unscored:,}{codes}{where_to}")
+    if receipt.dropped_columns:
+        names = ", ".join(one_line(name) for name in receipt.dropped_columns)
+        lines.append(f"no place    for the fields {names}: nothing of them is in the converted records")
     if receipt.n_left_out:
         lines.append(f"left out    {receipt.n_left_out:,} of the rejected: they cannot be converted")
     if receipt.n_unannotated:

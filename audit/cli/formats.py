@@ -45,9 +45,9 @@ def formats(*, as_json: bool) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
-    console.print(_table(("family", "needs", "also understood"), [_row(family) for family in families]))
+    console.print(_table("family", [_describe_family(family) for family in families]))
     console.print()
-    console.print(_table(("container", "names", ""), list(CONTAINERS)))
+    console.print(_table("container", [_describe_container(*entry) for entry in CONTAINERS]))
 
 
 def describe_families() -> list[dict[str, Any]]:
@@ -67,19 +67,25 @@ def describe_families() -> list[dict[str, Any]]:
     ]
 
 
-def _row(family: dict[str, Any]) -> tuple[str, str, str]:
-    return family["name"], family["needs"], f"{family['also']}\n{' '.join(family['field_options'])}"
+def _describe_family(family: dict[str, Any]) -> tuple[str, str, str]:
+    return family["name"], f"{family['needs']}; {family['also']}", " ".join(family["field_options"])
 
 
-def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> Any:
+def _describe_container(name: str, suffixes: str, notes: str) -> tuple[str, str, str]:
+    return name, f"{suffixes}; {notes}", ""
+
+
+def _table(title: str, rows: list[tuple[str, str, str]]) -> Any:
+    """Return a table of two columns: a name, and what is read under it with a dim line of options."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(titles[0], style="bold", no_wrap=True)
-    for title in titles[1:]:
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+    table.add_column(title, style="bold", no_wrap=True)
+    table.add_column("what is read", overflow="fold")
+    for name, says, options in rows:
+        table.add_row(name, Text(says))
+        if options:
+            table.add_row("", Text(options, style="dim"))
     return table

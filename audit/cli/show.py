@@ -40,6 +40,9 @@ def show(run: str, *, sample_ids: tuple[int, ...], top: str | None, n_top: int, 
 
         click.echo(json.dumps(shown, indent=1, allow_nan=False))
         return
+    if not shown:
+        click.echo(f"no sample of this run has a score of {top}")
+        return
     from audit.cli.console import open_console, print_blocks
     from audit.cli.samples_view import MAX_TEXT_CHARS, render_sample
 

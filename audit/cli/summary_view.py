@@ -213,7 +213,7 @@ def _time(values: Mapping[str, Any]) -> str:
     stages = ", ".join(f"{one_line(stage)} {format_seconds(seconds)}" for stage, seconds in timing.items())
     words = f"{format_seconds(sum(timing.values()))} ({stages})"
     if "n_scored" in values:
-        words += f"; now {values['n_scored']:,} scored, {values['n_reused']:,} reused"
+        words += f"; now {values['n_scored']:,} rows read, {values['n_reused']:,} reused"
     return words
 
 

@@ -25,3 +25,20 @@ def convert_first(trainer: str, shape: str, why: str) -> Advice:
             f"{trainer} does not read these records as they are ({why}): export them again with `--format {shape}`.",
         )
     )
+
+
+def digits_note(trainer: str) -> str:
+    """Return what to do about a CSV whose texts look like numbers."""
+    return (
+        f"{trainer} would read a column that holds only digits, or only `true` and `false`, as numbers or booleans: "
+        "export again with `--format jsonl`."
+    )
+
+
+def say_encoding(trainer: str, container: str) -> Advice:
+    """Return the advice for a file in UTF-16, which a copy stays."""
+    # Converting writes UTF-8, and the container that the file has already would be a copy again.
+    wanted = "jsonl" if container in ("json", "csv", "tsv") else "json"
+    return Advice(
+        notes=(f"{trainer} reads UTF-8, and this is UTF-16 like its input: export with `--format {wanted}`.",)
+    )

@@ -5,10 +5,18 @@ Chat goes through `chat_template`, texts through a prompt of one's own, pairs th
 
 from __future__ import annotations
 
-from audit.export.advice import Advice, convert_first
+from audit.export.advice import Advice, convert_first, digits_note
 from audit.export.fences import quote
 from audit.export.looks import Look
 
+_ROLES = {
+    "user": ("human", "user"),
+    "assistant": ("gpt", "assistant", "chatgpt", "bot", "model"),
+    "system": ("system", "developer"),
+    "tool": ("observation", "tool", "function", "ipython", "tool_response"),
+}
+_OWN_ROLES = frozenset({"user", "human", "assistant", "gpt", "system", "tool"})
+_CALLS = frozenset({"function_call", "tool_call"})
 _TYPES = {"parquet": "parquet", "arrow": "arrow", "csv": "csv"}
 
 
@@ -16,6 +24,8 @@ def advise_axolotl(look: Look) -> Advice:
     """Return the snippet for Axolotl."""
     if look.container == "tsv" or (look.container == "csv" and look.delimiter != ","):
         return Advice(notes=("Axolotl reads CSV with commas only: export again with `--format jsonl`.",))
+    if look.numeric & set(look.keys.values()):
+        return Advice(notes=(digits_note("Axolotl"),))
     if look.shape == "preference":
         return _advise_preference(look)
     if look.shape in ("chat", "sharegpt") and look.kind("messages") in ("messages", "turns"):
@@ -29,16 +39,21 @@ def advise_axolotl(look: Look) -> Advice:
 
 def _advise(look: Look, lines: list[str], *, rl: str = "", notes: tuple[str, ...] = ()) -> Advice:
     head = [f"rl: {rl}"] if rl else []
-    head += ["datasets:", f"  - path: {quote(look.file)}"]
-    if rl:
-        head.append("    split: train")
-    elif not look.is_directory:
-        head.append(f"    ds_type: {_TYPES.get(look.container, 'json')}")
-    return Advice((("yaml", "\n".join([*head, *lines])),), notes)
+    head.append("datasets:")
+    for file in look.files:
+        head.append(f"  - path: {quote(file)}")
+        if rl:
+            head.append("    split: train")
+        elif not look.is_directory:
+            head.append(f"    ds_type: {_TYPES.get(look.container, 'json')}")
+        head += lines
+    return Advice((("yaml", "\n".join(head)),), notes)
 
 
 def _advise_chat(look: Look) -> Advice:
     is_turns = look.kind("messages") == "turns"
+    if is_turns and {role.lower() for role in look.roles} & _CALLS:
+        return convert_first("Axolotl", "chat", "it knows no turn that is a tool call")
     lines = [
         "    type: chat_template",
         f"    field_messages: {quote(look.keys['messages'])}",
@@ -46,19 +61,23 @@ def _advise_chat(look: Look) -> Advice:
         f"      role: {'from' if is_turns else 'role'}",
         f"      content: {'value' if is_turns else 'content'}",
     ]
-    if is_turns:
-        # What is named here replaces the list that Axolotl has of its own.
-        lines += [
-            "    roles:",
-            '      user: ["human", "user"]',
-            '      assistant: ["gpt", "assistant"]',
-            '      system: ["system"]',
-            '      tool: ["observation", "tool"]',
-        ]
+    if is_turns or look.roles - _OWN_ROLES:
+        lines += _name_roles(look)
     # It heads the messages with a column `system`, and lets no other be named.
     if look.keys.get("system", "system") != "system":
         return convert_first("Axolotl", "chat", "a system prompt beside the messages must be called `system`")
     return _advise(look, lines, notes=("Only the assistant's turns are trained on, which is Axolotl's default here.",))
+
+
+def _name_roles(look: Look) -> list[str]:
+    """Return the lines that say who speaks; they replace the list that Axolotl has of its own."""
+    lines = ["    roles:"]
+    for role, names in _ROLES.items():
+        spelled = [name for name in sorted(look.roles) if name.strip().lower() in names]
+        # The first two are what most files have.
+        shown = dict.fromkeys([*names[:2], *spelled])
+        lines.append(f"      {role}: [{', '.join(quote(name) for name in shown)}]")
+    return lines
 
 
 def _advise_instructions(look: Look) -> Advice:
@@ -68,16 +87,17 @@ def _advise_instructions(look: Look) -> Advice:
         return convert_first("Axolotl", "chat", "it reads texts here, not message lists")
     if look.shape == "alpaca" and look.has("history"):
         return convert_first("Axolotl", "chat", "it does not read `history`")
-    if look.shape == "alpaca" and look.keys == {"prompt": "instruction", "response": "output"}:
+    own = {"prompt": "instruction", "response": "output"}
+    if look.shape == "alpaca" and look.keys in (own, {**own, "context": "input"}):
         notes = ("`type: alpaca` writes Alpaca's own words around the instruction.",)
         return _advise(look, ["    type: alpaca"], notes=notes)
-    has_input = look.shape == "alpaca" and look.has("input")
     lines = ["    type:", f"      field_instruction: {quote(look.keys['prompt'])}"]
     lines.append(f"      field_output: {quote(look.keys['response'])}")
     if "system" in look.keys:
         lines += [f"      field_system: {quote(look.keys['system'])}", '      system_format: "{system}\\n\\n"']
-    if has_input:
-        lines += ['      field_input: "input"', '      format: "{instruction}\\n\\n{input}\\n"']
+    if "context" in look.keys:
+        field = f"      field_input: {quote(look.keys['context'])}"
+        lines += [field, '      format: "{instruction}\\n\\n{input}\\n"']
     else:
         # Axolotl fills `input` from a column of that name, whatever it is.
         lines += ['      field_input: "no_such_column"', '      format: "{instruction}\\n"']
@@ -99,6 +119,8 @@ def _advise_labels(look: Look) -> Advice:
 
 
 def _advise_preference(look: Look) -> Advice:
+    if look.has_inner_prompt:
+        return convert_first("Axolotl", "preference", "the prompt lies inside the object `input`")
     kinds = {look.kind("chosen"), look.kind("rejected")}
     is_foreign = "system" in look.keys or look.keys.get("prompt") == "instruction"
     if is_foreign or not kinds <= {"text", "messages", "message"}:

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from audit.export.advice import Advice
+from audit.export.advice import Advice, say_encoding
 from audit.export.axolotl import advise_axolotl
 from audit.export.convert import Conversion, read_kept
 from audit.export.fences import code, fence, prose, quote, shell_word
+from audit.export.formats import SUFFIXES, split_suffix
 from audit.export.llamafactory import advise_llamafactory
-from audit.export.looks import Look, find_keys, find_kinds
+from audit.export.looks import Look, find_keys, find_kinds, find_numeric, find_roles, join_looks
 from audit.export.outputs import Output, OutputPlan
 from audit.export.receipt import ExportReceipt
 from audit.export.saved import ROWS
-from audit.export.trl import advise_trl
+from audit.export.trl import BUILDERS, advise_trl
 from audit.samples import Source
 
 _LOOKED_AT = 100
@@ -38,7 +40,7 @@ def write_card(
     kept: bytearray,
 ) -> bytes:
     """Return the card as Markdown."""
-    looks = list(_look_at(sources, plan, kept))
+    looks = join_looks(_look_at(sources, plan, kept))
     parts = [
         *_head(looks),
         *_say_what(run_path, manifest, receipt, sources),
@@ -56,39 +58,69 @@ def _look_at(sources: Sequence[Source], plan: OutputPlan, kept: bytearray) -> It
     for source, output in zip(sources, plan.outputs, strict=True):
         own = kept[first : first + source.n_records]
         first += source.n_records
-        yield _find_look(source, output, own, plan.card.parent)
+        # Of a file without records no reader knows columns.
+        if any(own):
+            yield _find_look(source, output, own, plan.card.parent)
 
 
 def _find_look(source: Source, output: Output, kept: bytearray, folder: Path) -> Look:
     target = output.target
     conversion = Conversion(source, target, kept, False, lambda: None)
-    kinds = find_kinds(islice(read_kept(conversion), _LOOKED_AT))
+    records = list(islice(read_kept(conversion), _LOOKED_AT))
+    kinds = find_kinds(records)
     shape = target.shape or source.format
-    delimiter = (source.delimiter if target.is_copy else target.delimiter) if target.container in ("csv", "tsv") else ""
+    keys = find_keys(source, shape, kinds, is_converted=target.shape is not None)
+    is_cells = target.container in ("csv", "tsv")
     return Look(
-        file=Path(os.path.relpath(output.path, folder)).as_posix(),
+        files=(Path(os.path.relpath(output.path, folder)).as_posix(),),
         container=target.container,
-        delimiter=delimiter,
+        delimiter=(source.delimiter if target.is_copy else target.delimiter) if is_cells else "",
+        encoding=source.encoding if target.is_copy else "utf-8",
         is_directory=target.is_directory,
         shape=shape,
-        keys=find_keys(source, shape, kinds, is_converted=target.shape is not None),
+        keys=keys,
         kinds=kinds,
+        roles=find_roles(records, keys.get("messages", "")),
+        numeric=find_numeric(records) if is_cells else frozenset(),
     )
 
 
 def _head(looks: Sequence[Look]) -> Iterator[str]:
-    """Yield the lines that make `load_dataset` of the folder work; one configuration per record shape."""
+    """Yield the lines that make `load_dataset` of the folder work; one configuration per form of records."""
+    readable = _find_loadable(looks)
+    if not readable:
+        return
     lines = ["---", "configs:"]
-    # A folder is read by one builder, so files of another container are left to be read by name.
-    readable = [look for look in looks if look.container == looks[0].container]
-    for number, shape in enumerate(dict.fromkeys(look.shape for look in readable)):
-        lines += [f"- config_name: {shape if number else 'default'}", "  data_files:", "  - split: train", "    path:"]
-        for look in readable:
-            if look.shape == shape:
-                # The name is taken as a pattern.
-                name = glob.escape(look.file) + (f"/{ROWS}" if look.is_directory else "")
-                lines.append(f"    - {quote(name)}")
+    taken: list[str] = []
+    for look in readable:
+        name, number = look.shape if taken else "default", 2
+        while name in taken:
+            name, number = f"{look.shape}-{number}", number + 1
+        taken.append(name)
+        lines += [f"- config_name: {name}", "  data_files:", "  - split: train", "    path:"]
+        # The name is taken as a pattern.
+        paths = [glob.escape(file) + (f"/{ROWS}" if look.is_directory else "") for file in look.files]
+        lines += [f"    - {quote(path)}" for path in paths]
+        if look.is_cells:
+            lines += [f"  sep: {quote(look.delimiter)}", "  keep_default_na: false"]
     yield "\n".join([*lines, "---"])
+
+
+def _find_loadable(looks: Sequence[Look]) -> list[Look]:
+    """Return those that `load_dataset` of their folder can read: one builder reads all, chosen by the suffix."""
+    fitting = [look for look in looks if not _is_utf16(look) and (look.is_directory or _fits_suffix(look))]
+    builders = [BUILDERS.get(look.container, "json") for look in fitting]
+    return [look for look, builder in zip(fitting, builders, strict=True) if builder == builders[0]]
+
+
+def _fits_suffix(look: Look) -> bool:
+    _, suffix, _ = split_suffix(look.files[0])
+    container = SUFFIXES.get(suffix)
+    return container is not None and BUILDERS.get(container, "json") == BUILDERS.get(look.container, "json")
+
+
+def _is_utf16(look: Look) -> bool:
+    return look.encoding.startswith("utf-16")
 
 
 def _say_what(
@@ -102,6 +134,9 @@ def _say_what(
     form = f"converted to {' and '.join(receipt.formats)}" if receipt.formats else "as they were in the input"
     extra = ", with a field `persona_audit` that holds status and scores" if receipt.is_annotated else ""
     yield f"The records are {form}{extra}."
+    if receipt.dropped_columns:
+        names = ", ".join(code(name) for name in receipt.dropped_columns)
+        yield f"The conversion has no place for these fields of the inputs, and nothing of them is here: {names}."
     yield "## Inputs"
     yield "\n".join(
         f"- {code(source.path)}: {source.n_records:,} records, {prose(source.description)}, sha256 `{source.sha256}`"
@@ -119,8 +154,10 @@ def _say_dropped(manifest: Mapping[str, Any], receipt: ExportReceipt) -> Iterato
         lines.append(f"- flagged: {receipt.n_flagged:,}")
         lines += [f"  - {code(trait)}: {count:,}" for trait, count in receipt.flagged_by_trait.items()]
     else:
-        lines.append(f"- do not satisfy {code(receipt.condition)}: {receipt.n_flagged:,}")
-    where_to = "kept all the same" if receipt.keeps_unscored else "dropped"
+        lines.append(f"- do not satisfy {code(receipt.condition)}: {receipt.n_failed:,}")
+        lines.append(f"- flagged in the inputs, whatever the condition says of them: {receipt.n_flagged:,}")
+    where_to = "to the rejected file" if receipt.rejected else "dropped"
+    where_to = "kept all the same" if receipt.keeps_unscored else where_to
     lines.append(f"- could not be scored ({where_to}): {sum(receipt.n_unscored.values()):,}")
     lines += [f"  - {code(reason)}: {count:,}" for reason, count in receipt.n_unscored.items()]
     yield "\n".join(lines)
@@ -163,6 +200,7 @@ def _say_command(run_path: Path, receipt: ExportReceipt, plan: OutputPlan) -> It
         words += ["--rejected", str(other if len(plan.rejected) == 1 else other.parent)]
     yield "## Make it again"
     yield fence("sh", " ".join(shell_word(word) for word in words))
+    yield "Where these files still lie, it wants another name, or `--force` to replace them."
 
 
 def _say_limits(manifest: Mapping[str, Any], receipt: ExportReceipt) -> Iterator[str]:
@@ -172,7 +210,7 @@ def _say_limits(manifest: Mapping[str, Any], receipt: ExportReceipt) -> Iterator
         "twenty is flagged per trait, and a record that is not flagged is not proven harmless.",
         "- Scores are those of one model and its vectors; another model may be moved by other records.",
     ]
-    lines += [f"- {prose(str(notice))}." for notice in manifest["notices"]]
+    lines += [f"- {prose(_to_sentence(str(notice)))}." for notice in manifest["notices"]]
     if receipt.n_unannotated:
         lines.append(f"- {receipt.n_unannotated:,} records could not be read, hence have no `persona_audit`.")
     if receipt.n_left_out:
@@ -180,15 +218,33 @@ def _say_limits(manifest: Mapping[str, Any], receipt: ExportReceipt) -> Iterator
     yield "\n".join(lines)
 
 
+def _to_sentence(notice: str) -> str:
+    """Return what the scan said as a sentence, without the option that a bracket at its end names."""
+    bare = re.sub(r"\s*\([^()]*--[^()]*\)$", "", notice)
+    return bare[:1].upper() + bare[1:] if re.match("[a-z]+ ", bare) else bare
+
+
 def _say_training(looks: Sequence[Look]) -> Iterator[str]:
     yield "## Train on it"
+    if not looks:
+        yield "Nothing was kept, so there is nothing to train on."
+        return
     yield "Paths are seen from the folder of this card."
-    for look in looks[:1] if len({(look.shape, look.container) for look in looks}) == 1 else looks:
+    readable = _find_loadable(looks)
+    unread = [code(file) for look in looks if look not in readable for file in look.files]
+    if unread:
+        yield (
+            f"`load_dataset` of the folder does not find {', '.join(unread)}: it reads UTF-8 in files of one kind "
+            "whose suffix says what they hold."
+        )
+    if any(look.suffix == ".zst" for look in looks):
+        yield "Trainers read `.zst` through `datasets`, which needs a package for it: `pip install zstandard`."
+    for look in looks:
         if len(looks) > 1:
-            yield f"### {code(look.file)}"
+            yield f"### {', '.join(code(file) for file in look.files)}"
         for name, advise in _TRAINERS:
             yield f"{'####' if len(looks) > 1 else '###'} {name}"
-            yield from _say_advice(advise(look))
+            yield from _say_advice(say_encoding(name, look.container) if _is_utf16(look) else advise(look))
 
 
 def _say_advice(advice: Advice) -> Iterator[str]:

@@ -5,6 +5,8 @@ One byte a record; nothing else of the run is held in memory. Knows nothing of f
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import duckdb
@@ -29,12 +31,14 @@ class Choice:
     Attributes:
         states: per record: could not be scored, condition fails, condition holds.
         n_unscored: records that could not be scored, by the code of the reason.
+        n_flagged: flagged records, whatever the condition says of them.
         is_by_flags: whether the flags decided, rather than a condition of the user's.
     """
 
     condition: str
     states: bytearray
     n_unscored: dict[str, int]
+    n_flagged: int
     flagged_by_trait: dict[str, int]
     is_by_flags: bool
 
@@ -57,9 +61,23 @@ def choose_records(connection: duckdb.DuckDBPyConnection, where: str | None, *, 
     Raises:
         QueryError: `where` is not one condition that is true or false.
     """
-    condition = "flagged IS NOT TRUE" if where is None else where
     if where is not None:
-        _check_boolean(connection, where)
+        with _blaming_where():
+            _check_boolean(connection, where)
+            return _ask(connection, where, n_records, is_by_flags=False)
+    return _ask(connection, "flagged IS NOT TRUE", n_records, is_by_flags=True)
+
+
+@contextmanager
+def _blaming_where() -> Iterator[None]:
+    """Let an error speak of the option that the user gave, not of the query that it became."""
+    try:
+        yield
+    except QueryError as error:
+        raise QueryError("--where", error.finding, error.cure) from error
+
+
+def _ask(connection: duckdb.DuckDBPyConnection, condition: str, n_records: int, *, is_by_flags: bool) -> Choice:
     is_scored = _is_scored(connection)
     relation = run_query(
         connection,
@@ -75,12 +93,13 @@ def choose_records(connection: duckdb.DuckDBPyConnection, where: str | None, *, 
         condition=condition,
         states=bytearray(states.tobytes()),
         n_unscored=_count_unscored(connection, is_scored, n_records),
+        n_flagged=_count_flagged(connection),
         flagged_by_trait=dict(
             connection.execute(
                 "SELECT trait, count(*) FROM flags WHERE flagged GROUP BY trait ORDER BY trait"
             ).fetchall()
         ),
-        is_by_flags=where is None,
+        is_by_flags=is_by_flags,
     )
 
 
@@ -95,6 +114,11 @@ def _check_boolean(connection: duckdb.DuckDBPyConnection, where: str) -> None:
 def _is_scored(connection: duckdb.DuckDBPyConnection) -> str:
     has_score = [f"{quote_name(trait)} IS NOT NULL" for trait in list_traits(connection)]
     return " OR ".join([*has_score, f"sample_id IN ({_ONLY_REJECTED})"])
+
+
+def _count_flagged(connection: duckdb.DuckDBPyConnection) -> int:
+    (n_flagged,) = connection.execute("SELECT count(*) FROM sample_scores WHERE flagged").fetchone() or (0,)
+    return int(n_flagged)
 
 
 def _count_unscored(connection: duckdb.DuckDBPyConnection, is_scored: str, n_records: int) -> dict[str, int]:

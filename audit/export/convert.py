@@ -16,25 +16,28 @@ import numpy as np
 import pyarrow as pa
 
 from audit.errors import ExportError
+from audit.export.cells import holds_texts, write_as_texts
 from audit.export.formats import Target
 from audit.export.schemas import SchemaClash, SchemaFinder, chunk_rows, has_empty_struct
+from audit.export.unused import UnusedFields
 from audit.export.values import Unwritable, to_json_fields
 from audit.export.writers import RecordWriter, open_table_writer, open_writer
 from audit.samples import Source, UnreadableRecord, load_families, read_conversations
 from audit.samples.decode import Unreadable
 from audit.samples.records import read_range
 from audit.samples.splices import AddedField, refuse_taken_name
-from audit.samples.table_copies import add_column, drop_fingerprint, fit_batch
+from audit.samples.table_copies import add_column, drop_fingerprint, fit_batch, refuse_equal_names
 from audit.samples.tables import open_table
 
 
 @dataclass(frozen=True, slots=True)
 class ConvertCounts:
-    """How many records went where, and how many rejected ones could not be converted."""
+    """How many records went where, how many rejected ones could not be converted, and which fields left nothing."""
 
     n_kept: int
     n_rejected: int
     n_left_out: int
+    dropped_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +85,20 @@ def convert_records(
         return _convert_batches(conversion, (output, rejected), tick)
     schema = _find_schema(conversion)
     counts = [0, 0]
+    unused = UnusedFields(conversion.source) if conversion.target.shape else None
     with ExitStack() as opened:
         writers = [
             opened.enter_context(open_writer(sink, conversion.target, schema)) if sink else None
             for sink in (output, rejected)
         ]
-        for record in _read_converted(conversion, tick):
+        for record in _read_converted(conversion, tick, unused):
             side = 0 if conversion.kept[record.index] else 1
             writer = writers[side]
             if writer is not None and _write(writer, record, conversion, is_kept=side == 0):
                 counts[side] += 1
     n_rejected = conversion.kept.count(0)
     n_left_out = n_rejected - counts[1] if conversion.has_rejected else 0
-    return ConvertCounts(counts[0], n_rejected, n_left_out)
+    return ConvertCounts(counts[0], n_rejected, n_left_out, unused.names if unused else ())
 
 
 def _write(writer: RecordWriter, record: _Record, conversion: Conversion, *, is_kept: bool) -> bool:
@@ -111,8 +115,14 @@ def _explain_value(conversion: Conversion, line: int, error: Unwritable) -> Expo
     return ExportError(
         f"{conversion.source.path}:{line}",
         f"the field {error.field!r} cannot be written to {conversion.target.container}: {error.finding}",
-        "leave the field out of the input, or choose another --format",
+        _cure_value(conversion.target),
     )
+
+
+def _cure_value(target: Target) -> str:
+    if target.shape is None:
+        return "leave the field out of the input, or choose another --format"
+    return f"choose a container that holds lists: --format jsonl,{target.shape}, or json, parquet or arrow"
 
 
 class _Wanted:
@@ -136,7 +146,9 @@ def read_kept(conversion: Conversion) -> Iterator[dict[str, Any]]:
             continue
 
 
-def _read_converted(conversion: Conversion, tick: Callable[[int], None] | None = None) -> Iterator[_Record]:
+def _read_converted(
+    conversion: Conversion, tick: Callable[[int], None] | None = None, unused: UnusedFields | None = None
+) -> Iterator[_Record]:
     """Yield the records that can be converted; a rejected one that cannot is passed over."""
     source = conversion.source
     added = conversion.open_added()
@@ -156,6 +168,8 @@ def _read_converted(conversion: Conversion, tick: Callable[[int], None] | None =
             if isinstance(error, Unwritable):
                 raise _explain_value(conversion, row.place.line, error) from error
             raise _explain_record(conversion, row.place.line, row.fields, str(error)) from error
+        if unused is not None and not isinstance(row.fields, Unreadable):
+            unused.look_at(row.fields)
         if added is not None:
             if added.name in fields:
                 raise refuse_taken_name(f"{source.path}:{row.place.line}", added.name)
@@ -177,7 +191,10 @@ def _convert_fields(conversion: Conversion, fields: dict[str, Any] | Unreadable)
     write = load_families()[shape].write
     if write is None:
         raise UnreadableRecord(f"not_convertible: nothing is converted to {shape}")
-    return to_json_fields(write(conversations), is_table=False)
+    record = write(conversations)
+    if conversion.target.container in ("csv", "tsv") and holds_texts(fields):
+        record = write_as_texts(record)
+    return to_json_fields(record, is_table=False)
 
 
 def _explain_record(
@@ -193,19 +210,33 @@ def _explain_record(
 
 
 def _find_schema(conversion: Conversion) -> pa.Schema | None:
-    """Return the columns of a table or a CSV; of a CSV only their names say something."""
+    """Return the columns of a table or a CSV; of a CSV only their names say something.
+
+    Where no record is written, all of them say what the columns would be.
+    """
     target = conversion.target
     if target.container not in ("csv", "tsv") and not target.is_table:
         return None
+    is_empty = not any(conversion.kept) and not conversion.has_rejected
+    if is_empty:
+        conversion = replace(conversion, has_rejected=True)
     added = conversion.open_added()
     names: dict[str, None] = {}
     finder = SchemaFinder()
     for chunk in chunk_rows(_read_converted(conversion)):
         names.update((name, None) for record in chunk for name in record.fields)
         if target.is_table:
-            _look_at(finder, [_drop_added(record.fields, added) for record in chunk], chunk, conversion)
+            try:
+                _look_at(finder, [_drop_added(record.fields, added) for record in chunk], chunk, conversion)
+            except ExportError:
+                if not is_empty:
+                    raise
+                break
     if not target.is_table:
         return pa.schema([pa.field(name, pa.string()) for name in names])
+    if is_empty and target.container == "parquet":
+        kept = [field for field in finder.schema if not has_empty_struct(field.type)]
+        return add_column(pa.schema(kept), added, conversion.source.path)
     empty = next((field.name for field in finder.schema if has_empty_struct(field.type)), None)
     if empty is not None and target.container == "parquet":
         finding = f"the field {empty!r} holds objects without fields only, which Parquet cannot"
@@ -236,6 +267,7 @@ def _convert_batches(
     counts = [0, 0]
     with ExitStack() as opened:
         table = opened.enter_context(open_table(source.read_files, source.container))
+        refuse_equal_names(table.schema, source.path)
         schema = add_column(drop_fingerprint(table.schema), added, source.path)
         writers = [
             opened.enter_context(open_table_writer(sink, conversion.target, schema)) if sink else None for sink in sinks

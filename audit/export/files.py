@@ -15,34 +15,52 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from audit.store import replacing
+from audit.errors import ExportError
+from audit.store import name_unfinished, replacing
 
 
 @contextmanager
-def writing(path: Path, *, is_directory: bool = False) -> Iterator[Path]:
-    """Give a name to write to, a file's or that of a new directory; rename it when the block ends well."""
+def writing(path: Path, *, overwrite: bool, is_directory: bool = False) -> Iterator[Path]:
+    """Give a name to write to, a file's or that of a new directory; rename it when the block ends well.
+
+    Raises:
+        ExportError: another process has written `path` in the meantime, and it is not to be replaced.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _replacing_directory(path) if is_directory else replacing(path) as unfinished:
         yield unfinished
+        if not overwrite and os.path.lexists(path):
+            finding = "was written by something else while the export ran"
+            raise ExportError(str(path), finding, "choose another name, or replace it with --force")
 
 
 @contextmanager
 def _replacing_directory(path: Path) -> Iterator[Path]:
-    unfinished = path.with_name(path.name + ".part")
-    if unfinished.exists():
-        shutil.rmtree(unfinished)
+    unfinished = name_unfinished(path)
     unfinished.mkdir()
     try:
         yield unfinished
         for entry in unfinished.iterdir():
             with entry.open("rb+") as handle:
                 os.fsync(handle.fileno())
-        if path.exists():
-            # A directory with something in it cannot be renamed over.
-            shutil.rmtree(path)
-        os.replace(unfinished, path)
+        _exchange(unfinished, path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _exchange(unfinished: Path, path: Path) -> None:
+    if not path.exists():
+        os.replace(unfinished, path)
+        return
+    # A directory with something in it cannot be renamed over; it goes when the new one is in its place.
+    earlier = name_unfinished(path)
+    os.rename(path, earlier)
+    try:
+        os.replace(unfinished, path)
+    except OSError:
+        os.rename(earlier, path)
+        raise
+    shutil.rmtree(earlier)
 
 
 @contextmanager

@@ -36,6 +36,7 @@ _SAYS = {
 }
 _JSON = ("jsonl", "json", "json_object")
 _TABLES = ("parquet", "arrow")
+_LISTS = ("chat", "sharegpt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,9 @@ def choose_target(source: Source, wanted: Wanted, path: Path) -> Target:
     target = Target(container, wanted.shape, is_copied(source, container, wanted.shape), is_directory)
     if codec and target.is_table:
         raise ExportError(str(path), f"{_SAYS[container]} is not compressed as a whole", f"leave out {codec}")
+    if target.shape in _LISTS and container in ("csv", "tsv"):
+        finding = f"would hold {wanted.shape}, lists of messages, and a cell of {_SAYS[container]} holds one text"
+        raise ExportError(str(path), finding, f"choose --format jsonl,{wanted.shape}, or parquet; or --format alpaca")
     if named is not None and named not in _fitting_suffixes(source, target):
         _refuse_suffix(path, source, target, named)
     return target

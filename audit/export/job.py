@@ -6,7 +6,7 @@ Sources are hashed first; outputs are written under another name and renamed las
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ from audit.export.card import write_card
 from audit.export.choice import Choice, choose_records
 from audit.export.convert import Conversion, convert_records
 from audit.export.files import open_sink, writing
-from audit.export.formats import read_formats
+from audit.export.formats import SUFFIXES, read_formats, split_suffix
 from audit.export.manifest import write_manifest
 from audit.export.outputs import Output, OutputPlan, plan_outputs, refuse_bad_outputs
 from audit.export.reasons import read_dropped
@@ -76,22 +76,30 @@ def export_run(
     wanted = read_formats(formats)
     manifest = RunStore(Path(run_path)).read_finished_manifest()
     sources = tuple(Source.restore(entry) for entry in manifest["inputs"])
-    plan = plan_outputs(sources, wanted, Path(output), Path(rejected) if rejected is not None else None)
-    refuse_bad_outputs(sources, plan, overwrite=overwrite)
+    with _explained_errors(output):
+        plan = plan_outputs(sources, wanted, Path(output), Path(rejected) if rejected is not None else None)
+        refuse_bad_outputs(Path(run_path), sources, plan, overwrite=overwrite)
     with open_connection(run_path) as connection:
         choice = choose_records(connection, where, n_records=sum(source.n_records for source in sources))
         _check_sources(sources, listener)
         kept = choice.kept(keep_unscored=keep_skipped)
-        export = _Export(Path(run_path), manifest, sources, plan, choice, kept, connection, listener, annotate)
+        export = _Export(
+            Path(run_path), manifest, sources, plan, choice, kept, connection, listener, annotate, overwrite
+        )
         receipt = _start_receipt(export, keep_skipped=keep_skipped, formats=(wanted.container, wanted.shape))
-        try:
+        with _explained_errors(output):
             return _write_all(export, receipt)
-        except OSError as error:
-            if isinstance(error, AuditError):
-                raise
-            place = str(error.filename or output)
-            finding = f"cannot be written: {error.strerror or error}"
-            raise ExportError(place, finding, "choose another --output") from error
+
+
+@contextmanager
+def _explained_errors(output: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, AuditError):
+            raise
+        finding = f"cannot be written: {error.strerror or error}"
+        raise ExportError(str(error.filename or output), finding, "choose another --output") from error
 
 
 def _check_sources(sources: Sequence[Source], listener: Listener) -> None:
@@ -121,6 +129,7 @@ class _Export:
     connection: duckdb.DuckDBPyConnection
     listener: Listener
     is_annotated: bool
+    overwrite: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +138,7 @@ class _Written:
 
     n_bare: int = 0
     n_left_out: int = 0
+    dropped_columns: tuple[str, ...] = ()
 
 
 def _start_receipt(export: _Export, *, keep_skipped: bool, formats: tuple[str | None, str | None]) -> ExportReceipt:
@@ -141,7 +151,8 @@ def _start_receipt(export: _Export, *, keep_skipped: bool, formats: tuple[str | 
         condition=choice.condition,
         n_records=len(export.kept),
         n_kept=export.kept.count(1),
-        n_flagged=choice.n_failed,
+        n_flagged=choice.n_flagged,
+        n_failed=choice.n_failed,
         n_unscored=choice.n_unscored,
         flagged_by_trait=choice.flagged_by_trait,
         keeps_unscored=keep_skipped,
@@ -163,10 +174,10 @@ def _write_all(export: _Export, receipt: ExportReceipt) -> ExportReceipt:
     export.listener(StageStarted("copying", len(export.kept), "records"))
     with ExitStack() as stack:
         # Left in the opposite order, so the manifest appears after the files that it speaks of.
-        described = stack.enter_context(writing(plan.manifest))
-        card = stack.enter_context(writing(plan.card))
-        outputs = [(output, _enter(stack, output)) for output in plan.outputs]
-        rejected = [(output, _enter(stack, output)) for output in plan.rejected]
+        described = stack.enter_context(writing(plan.manifest, overwrite=export.overwrite))
+        card = stack.enter_context(writing(plan.card, overwrite=export.overwrite))
+        outputs = [(output, _enter(stack, output, export)) for output in plan.outputs]
+        rejected = [(output, _enter(stack, output, export)) for output in plan.rejected]
         first = 0
         written = []
         for number, source in enumerate(export.sources):
@@ -177,6 +188,7 @@ def _write_all(export: _Export, receipt: ExportReceipt) -> ExportReceipt:
             receipt,
             n_unannotated=sum(each.n_bare for each in written),
             n_left_out=sum(each.n_left_out for each in written),
+            dropped_columns=tuple(dict.fromkeys(name for each in written for name in each.dropped_columns)),
         )
         card.write_bytes(write_card(export.run_path, export.manifest, export.sources, plan, receipt, export.kept))
         hashes = {str(output.path): _hash_output(output, part) for output, part in (*outputs, *rejected)}
@@ -188,8 +200,9 @@ def _write_all(export: _Export, receipt: ExportReceipt) -> ExportReceipt:
     return receipt
 
 
-def _enter(stack: ExitStack, output: Output) -> Path:
-    return stack.enter_context(writing(output.path, is_directory=output.target.is_directory))
+def _enter(stack: ExitStack, output: Output, export: _Export) -> Path:
+    is_directory = output.target.is_directory
+    return stack.enter_context(writing(output.path, overwrite=export.overwrite, is_directory=is_directory))
 
 
 def _hash_output(output: Output, unfinished: Path) -> str:
@@ -207,29 +220,39 @@ def _write_source(
     own = export.kept[first : first + source.n_records]
     target = output[0].target
     progress = _Progress(export.listener)
+    sides = (output, *([rejected] if rejected else []))
     with ExitStack() as opened:
         sinks = [
             opened.enter_context(open_sink(part / ROWS if each.target.is_directory else part, each.codec))
-            for each, part in (output, *([rejected] if rejected else []))
+            for each, part in sides
         ]
         other = sinks[1] if rejected else None
         if target.is_copy:
             counts = copy_records(source, progress.counting(own), sinks[0], other, _open_added(export, first))
             written = _Written(n_bare=counts.n_bare)
             n_kept, n_rejected = counts.n_kept, counts.n_rejected
+            for sink, n_records, (each, _) in zip(sinks, (n_kept, n_rejected), sides, strict=False):
+                if n_records == 0 and _is_lone_object(each):
+                    # No bytes are no JSON; an array of nothing is.
+                    sink.write("[]\n".encode(source.encoding.removesuffix("-sig")))
         else:
             conversion = Conversion(source, target, own, rejected is not None, lambda: _open_added(export, first))
             converted = convert_records(conversion, sinks[0], other, progress.advance)
-            written = _Written(n_left_out=converted.n_left_out)
+            written = _Written(n_left_out=converted.n_left_out, dropped_columns=converted.dropped_columns)
             n_kept, n_rejected = converted.n_kept, converted.n_rejected
     if n_kept != own.count(1) or n_kept + n_rejected != source.n_records:
         raise ExportError(source.path, "holds other records than the scan found", "scan it again")
     progress.finish()
-    for each, part in (output, *([rejected] if rejected else [])):
+    for each, part in sides:
         if each.target.is_directory:
             identity = f"{source.sha256} {each.path} {hash_file(part / ROWS)}"
             describe_saved(part, source, identity, _open_added(export, first), is_copy=target.is_copy)
     return written
+
+
+def _is_lone_object(output: Output) -> bool:
+    suffix = split_suffix(output.path.name)[1].lower()
+    return output.target.container == "json_object" and SUFFIXES.get(suffix) != "jsonl"
 
 
 def _open_added(export: _Export, first: int) -> AddedField | None:

@@ -10,8 +10,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from audit.export.advice import Advice, convert_first
-from audit.export.fences import quote
+from audit.export.advice import Advice, convert_first, digits_note
+from audit.export.fences import code, quote
+from audit.export.formats import data_suffix
 from audit.export.looks import Look
 from audit.export.trl import load_lines
 
@@ -24,10 +25,14 @@ _ALTERNATE = (
 
 def advise_llamafactory(look: Look) -> Advice:
     """Return the snippet for LLaMA-Factory."""
-    suffix = os.path.splitext(look.file)[1]
-    if look.is_directory or suffix not in _SUFFIXES or (look.container == "csv" and look.delimiter != ","):
-        wanted = ", ".join(_SUFFIXES)
-        return Advice(notes=(f"LLaMA-Factory reads {wanted}, uncompressed: export again with `--format jsonl`.",))
+    is_foreign = look.is_directory or (look.is_cells and look.delimiter != ",")
+    if is_foreign or look.suffix not in _SUFFIXES:
+        ending = data_suffix("jsonl" if is_foreign else look.container)
+        option = "`--format jsonl` and " if is_foreign else ""
+        wanted = f"{', '.join(_SUFFIXES)} (CSV with commas), uncompressed"
+        return Advice(notes=(f"LLaMA-Factory reads {wanted}: export again with {option}a name in `{ending}`.",))
+    if look.numeric & set(look.keys.values()):
+        return Advice(notes=(digits_note("LLaMA-Factory"),))
     if look.shape == "preference":
         return _advise_preference(look)
     if look.shape in ("chat", "sharegpt") and look.kind("messages") in ("messages", "turns"):
@@ -40,9 +45,16 @@ def advise_llamafactory(look: Look) -> Advice:
 
 
 def _advise(look: Look, entry: Mapping[str, Any], notes: tuple[str, ...] = ()) -> Advice:
-    name = os.path.basename(look.file).split(".")[0] or "export"
-    text = json.dumps({name: {"file_name": look.file, **entry}}, indent=2)
-    return Advice((("json", text),), notes)
+    entries: dict[str, Mapping[str, Any]] = {}
+    for file in look.files:
+        stem = os.path.basename(file).split(".")[0] or "export"
+        name, number = stem, 2
+        while name in entries:
+            name, number = f"{stem}-{number}", number + 1
+        entries[name] = {"file_name": file, **entry}
+    if len(entries) > 1:
+        notes = (f"Train on all of them: {code('dataset: ' + ','.join(entries))}.", *notes)
+    return Advice((("json", json.dumps(entries, indent=2)),), notes)
 
 
 def _others(look: Look) -> dict[str, str]:
@@ -90,8 +102,8 @@ def _advise_instructions(look: Look) -> Advice:
     if {look.kind("prompt"), look.kind("response")} != {"text"}:
         return convert_first("LLaMA-Factory", "chat", "it reads texts here, not message lists")
     columns = {"prompt": look.keys["prompt"]}
-    if look.shape == "alpaca" and look.has("input"):
-        columns["query"] = "input"
+    if "context" in look.keys:
+        columns["query"] = look.keys["context"]
     columns["response"] = look.keys["response"]
     if look.shape == "alpaca" and look.has("history"):
         columns["history"] = "history"
@@ -101,6 +113,8 @@ def _advise_instructions(look: Look) -> Advice:
 
 
 def _advise_preference(look: Look) -> Advice:
+    if look.has_inner_prompt:
+        return convert_first("LLaMA-Factory", "preference", "the prompt lies inside the object `input`")
     sides = {role: look.keys[role] for role in ("chosen", "rejected") if role in look.keys}
     kinds = (look.kind("prompt"), look.kind("chosen"), look.kind("rejected"))
     if kinds == ("text", "text", "text"):

@@ -36,6 +36,7 @@ def write_manifest(
             "kept": receipt.n_kept,
             "rejected": receipt.n_rejected,
             "flagged": receipt.n_flagged,
+            "failed_condition": receipt.n_failed,
             "unscored": sum(receipt.n_unscored.values()),
             "unscored_by_reason": receipt.n_unscored,
             "flagged_by_trait": receipt.flagged_by_trait,
@@ -44,6 +45,7 @@ def write_manifest(
         "outputs": [{"path": path, "sha256": hashes[path]} for path in receipt.outputs],
         "rejected": [{"path": path, "sha256": hashes[path]} for path in receipt.rejected],
         "card": receipt.card,
+        "dropped_columns": list(receipt.dropped_columns),
         "verdicts": manifest["verdicts"],
         "receipt": asdict(receipt),
     }

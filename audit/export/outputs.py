@@ -103,13 +103,14 @@ def _name_whole(sources: Sequence[Source], output: Path) -> Path:
     return output
 
 
-def refuse_bad_outputs(sources: Sequence[Source], plan: OutputPlan, *, overwrite: bool) -> None:
-    """Refuse to write over, into or around an input, or over what exists without `overwrite`.
+def refuse_bad_outputs(run_path: Path, sources: Sequence[Source], plan: OutputPlan, *, overwrite: bool) -> None:
+    """Refuse to write over, into or around an input or the run, or over what exists without `overwrite`.
 
     Raises:
         ExportError: with the file and the reason.
     """
     directories = {output.path for output in (*plan.outputs, *plan.rejected) if output.target.is_directory}
+    run = os.path.realpath(run_path)
     seen: set[str] = set()
     for path in (*(output.path for output in (*plan.outputs, *plan.rejected)), plan.manifest, plan.card):
         real = os.path.realpath(path)
@@ -118,21 +119,26 @@ def refuse_bad_outputs(sources: Sequence[Source], plan: OutputPlan, *, overwrite
         seen.add(real)
         for source in sources:
             _refuse_input(path, real, source, is_directory=path in directories)
+        if _is_within(real, run):
+            raise ExportError(str(path), f"lies inside the run directory, {run_path}", "choose another place")
         _refuse_existing(path, len(sources), is_directory=path in directories, overwrite=overwrite)
+
+
+def _is_within(real: str, folder: str) -> bool:
+    return real == folder or real.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def _refuse_input(path: Path, real: str, source: Source, *, is_directory: bool) -> None:
     names = (source.path, *source.files)
-    replaced = (real, real + ".part")
-    if any(os.path.realpath(name) in replaced or _is_same_file(path, name) for name in names):
+    if any(os.path.realpath(name) == real or _is_same_file(path, name) for name in names):
         raise ExportError(str(path), "is an input of the run", "choose another name")
     for name in names:
-        if is_directory and os.path.realpath(name).startswith(tuple(folder + os.sep for folder in replaced)):
+        if is_directory and _is_within(os.path.realpath(name), real):
             raise ExportError(str(path), f"holds an input of the run, {name}", "choose another name")
     folders = {os.path.realpath(os.path.dirname(name)) for name in source.files}
     if source.files and os.path.isdir(source.path):
         folders.add(os.path.realpath(source.path))
-    inside = next((folder for folder in folders if real == folder or real.startswith(folder + os.sep)), None)
+    inside = next((folder for folder in folders if _is_within(real, folder)), None)
     if inside is not None:
         raise ExportError(str(path), f"lies inside an input of the run, {inside}", "choose another place")
 
@@ -142,7 +148,11 @@ def _refuse_existing(path: Path, n_sources: int, *, is_directory: bool, overwrit
         if is_directory:
             raise ExportError(str(path), "is a directory of something else", "choose another name")
         raise ExportError(str(path), "is a directory", "name a file" if n_sources == 1 else "choose another directory")
-    if path.exists() and not overwrite:
+    if not os.path.lexists(path):
+        return
+    if not path.is_dir() and not path.is_file():
+        raise ExportError(str(path), "is no regular file", "choose another name")
+    if not overwrite:
         raise ExportError(str(path), "exists already", "choose another name, or replace it with --force")
     if is_directory and path.is_file():
         raise ExportError(str(path), "is a file, and a directory would be written", "choose another name")

@@ -15,13 +15,15 @@ class ExportReceipt:
         manifest: the file beside the output that says what was done.
         card: the dataset card beside the output, with snippets for trainers.
         condition: the SQL condition that kept a scored record.
-        n_flagged: rejected scored records: flagged ones, or those that fail `where`.
+        n_flagged: flagged records of the inputs; with `where`, some may be kept.
+        n_failed: scored records for which the condition does not hold; without `where`, the flagged ones.
         n_unscored: records that could not be scored, by code; they are rejected unless `keeps_unscored`.
         undecided: why the flags cannot be relied on, when no trait could be judged.
         is_annotated: whether each record got the field `persona_audit`.
         n_unannotated: records that could not be read, hence not be annotated; copied as they are.
         formats: the containers and shapes that were asked for.
         n_left_out: rejected records that could not be converted, hence are in no file.
+        dropped_columns: fields of the inputs of which a conversion to another shape keeps nothing.
         notices: what the user should know of the files.
     """
 
@@ -33,6 +35,7 @@ class ExportReceipt:
     n_records: int
     n_kept: int
     n_flagged: int
+    n_failed: int
     n_unscored: dict[str, int]
     flagged_by_trait: dict[str, int]
     keeps_unscored: bool
@@ -41,6 +44,7 @@ class ExportReceipt:
     n_unannotated: int = 0
     formats: tuple[str, ...] = ()
     n_left_out: int = 0
+    dropped_columns: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
 
     @property

@@ -24,8 +24,9 @@ _COUNTED = ("splits", "download_checksums", "download_size", "dataset_size", "si
 
 
 def is_saved(path: Path) -> bool:
-    """Tell whether a directory is one that `datasets` saved, or is empty."""
-    return (path / _STATE).is_file() or not any(path.iterdir())
+    """Tell whether a directory is one that `datasets` saved and nobody put anything else in, or is empty."""
+    names = [entry.name for entry in path.iterdir()]
+    return not names or (_STATE in names and all(name in (_STATE, _INFO) or name.endswith(".arrow") for name in names))
 
 
 def describe_saved(folder: Path, source: Source, identity: str, added: AddedField | None, *, is_copy: bool) -> None:

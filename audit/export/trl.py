@@ -12,8 +12,11 @@ from audit.export.advice import Advice, convert_first
 from audit.export.fences import quote
 from audit.export.looks import Look
 
-_BUILDERS = {"parquet": "parquet", "arrow": "arrow", "csv": "csv", "tsv": "csv"}
+BUILDERS = {"parquet": "parquet", "arrow": "arrow", "csv": "csv", "tsv": "csv"}
+"""Container → what `datasets` reads it with; `json` for any other."""
+
 _ROLES = """ROLES = {"human": "user", "gpt": "assistant", "observation": "tool"}"""
+_KNOWN_ROLES = frozenset({"human", "gpt", "observation", "user", "assistant", "tool", "system"})
 
 
 def advise_trl(look: Look) -> Advice:
@@ -36,13 +39,31 @@ def advise_trl(look: Look) -> Advice:
 def load_lines(look: Look) -> list[str]:
     """Return the Python lines that load the output as `dataset`."""
     if look.is_directory:
-        return ["from datasets import load_from_disk", "", f"dataset = load_from_disk({quote(look.file)})"]
-    builder = _BUILDERS.get(look.container, "json")
+        return _load_directories(look)
+    builder = BUILDERS.get(look.container, "json")
     # The name is taken as a pattern.
-    words = [quote(builder), f"data_files={quote(glob.escape(look.file))}", 'split="train"']
-    if builder == "csv":
-        words += [f"sep={quote(look.delimiter)}", "keep_default_na=False"]
-    return ["from datasets import load_dataset", "", f"dataset = load_dataset({', '.join(words)})"]
+    names = [quote(glob.escape(file)) for file in look.files]
+    files = names[0] if len(names) == 1 else f"[{', '.join(names)}]"
+    words = [quote(builder), f"data_files={files}", 'split="train"']
+    if builder != "csv":
+        return ["from datasets import load_dataset", "", f"dataset = load_dataset({', '.join(words)})"]
+    words += [f"sep={quote(look.delimiter)}", "keep_default_na=False", "features=features"]
+    # Without types, a column that holds digits only would be one of numbers.
+    types = {name: "bool" if kind == "flag" else "string" for name, kind in look.kinds.items() if kind != "number"}
+    return [
+        "from datasets import Features, Value, load_dataset",
+        "",
+        f"features = Features({{{', '.join(f'{quote(name)}: Value({quote(kind)})' for name, kind in types.items())}}})",
+        f"dataset = load_dataset({', '.join(words)})",
+    ]
+
+
+def _load_directories(look: Look) -> list[str]:
+    loads = [f"load_from_disk({quote(file)})" for file in look.files]
+    if len(loads) == 1:
+        return ["from datasets import load_from_disk", "", f"dataset = {loads[0]}"]
+    whole = f"dataset = concatenate_datasets([{', '.join(loads)}])"
+    return ["from datasets import concatenate_datasets, load_from_disk", "", whole]
 
 
 def _select(look: Look, columns: dict[str, str]) -> list[str]:
@@ -85,6 +106,8 @@ def _advise_chat(look: Look) -> Advice:
 
 
 def _advise_turns(look: Look) -> Advice:
+    if look.roles - _KNOWN_ROLES or look.kinds.get("tools", "null") != "null":
+        return convert_first("TRL", "chat", "it wants tools, their calls and roles as chat templates have them")
     key = quote(look.keys["messages"])
     system = look.keys.get("system")
     lines = [
@@ -123,8 +146,9 @@ def _head_lines(system: str | None, name: str) -> list[str]:
 def _advise_instructions(look: Look) -> Advice:
     prompt, response = quote(look.keys["prompt"]), quote(look.keys["response"])
     question = f"example[{prompt}]"
-    if look.shape == "alpaca" and look.has("input"):
-        question = f'"\\n\\n".join(text for text in (example[{prompt}], example["input"]) if text)'
+    if "context" in look.keys:
+        context = f"example[{quote(look.keys['context'])}]"
+        question = f'"\\n\\n".join(text for text in (example[{prompt}], {context}) if text)'
     lines = [
         "def to_prompt_completion(example):",
         "    prompt = []",
@@ -163,6 +187,8 @@ def _advise_completion(look: Look) -> Advice:
 
 
 def _advise_preference(look: Look) -> Advice:
+    if look.has_inner_prompt:
+        return convert_first("TRL", "preference", "the prompt lies inside the object `input`")
     sides = ("prompt", "chosen", "rejected") if "prompt" in look.keys else ("chosen", "rejected")
     if "system" in look.keys or not _is_alike(look, *sides) or look.keys.get("prompt") == "instruction":
         return convert_first("TRL", "preference", "prompt and sides are not of one kind, or have a system prompt")

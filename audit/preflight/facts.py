@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from audit.preflight.kinds import ABSENT, kind_at, name_kind, name_tools
+from audit.samples.families import load_families
+from audit.samples.families.preference import PAIRS, PROMPT_KEYS
 
 Fields = Mapping[str, Any]
 
@@ -53,13 +55,8 @@ _KNOWN_ROLES = frozenset(
     }
 )
 ASSISTANT_ROLES = frozenset({"assistant", "gpt", "chatgpt", "bot", "model"})
-_PROMPT_KEYS = ("prompt", "conversations", "messages", "instruction", "question", "input")
-_SIDE_PAIRS = (
-    ("chosen", "rejected"),
-    ("preferred_output", "non_preferred_output"),
-    ("preferred_completion", "non_preferred_completion"),
-    ("chosen_response", "rejected_response"),
-)
+# The family takes these two for an instruction with its input.
+_PROMPT_KEYS = (*PROMPT_KEYS, "instruction", "input")
 
 
 class Thread(NamedTuple):
@@ -133,6 +130,11 @@ def read_facts(record: dict[str, Any], family: str) -> RowFacts:
     if family == "alpaca":
         return _read_alpaca(record, columns, marks)
     return RowFacts(family, columns, Thread(), (("text", kind_at(record, "text")),), frozenset(marks))
+
+
+def read_null_facts(family: str) -> RowFacts:
+    """Return the facts of a line `null`, which loads as a row of nulls."""
+    return read_facts(dict.fromkeys(load_families()[family].keys.values()), family)
 
 
 def _mark_columns(record: Fields, marks: set[str]) -> None:
@@ -214,8 +216,8 @@ def _read_completion(record: dict[str, Any], columns: frozenset[str], marks: set
 
 
 def _read_pair(record: dict[str, Any], columns: frozenset[str], marks: set[str]) -> RowFacts:
-    pair = next((pair for pair in _SIDE_PAIRS if all(key in record for key in pair)), _SIDE_PAIRS[0])
-    if pair != _SIDE_PAIRS[0]:
+    pair = next((pair for pair in PAIRS if all(key in record for key in pair)), PAIRS[0])
+    if pair != PAIRS[0]:
         marks.add("sides_named_otherwise")
     key = next((key for key in _PROMPT_KEYS if record.get(key) is not None), None)
     prompt = record[key] if key is not None else None

@@ -24,6 +24,7 @@ class Rule:
         effect: one of `EFFECTS`.
         scope: `row`: something about this row; `file`: the whole file stops or goes unread because of it, or, with
             the effect `surprise`, a default of the trainer that touches every row of a shape.
+        place: what is named where it is found: each `line`, or once the `file`, all of whose rows it holds for.
         says: what happens, in one sentence.
         cure: what to do about it.
     """
@@ -34,6 +35,7 @@ class Rule:
     scope: str
     says: str
     cure: str
+    place: str = "line"
 
     @property
     def is_default(self) -> bool:
@@ -48,7 +50,7 @@ class Finding:
     Attributes:
         n_rows: how many.
         share: of all rows read, 0 to 1.
-        first_lines: the first few, as `data.jsonl:17`.
+        first_lines: the first few, as `data.jsonl:17`; of a rule that holds for whole files, their names.
     """
 
     rule: Rule
@@ -66,7 +68,9 @@ class TrainerReport:
         assumes: the settings that are taken for granted.
         findings: crashes first, then drops, then surprises; the most rows first.
         n_by_effect: effect → rows that meet it at least once, without the trainer's defaults.
-        n_clean: rows that meet none.
+        n_clean: rows that are judged and meet none.
+        n_not_judged: rows of families that no rule of the trainer is about; only their loading is judged.
+        not_judged: these families.
     """
 
     trainer: str
@@ -75,6 +79,8 @@ class TrainerReport:
     findings: tuple[Finding, ...]
     n_by_effect: Mapping[str, int]
     n_clean: int
+    n_not_judged: int = 0
+    not_judged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ class Preflight:
     Attributes:
         files: path → what was detected in it.
         n_rows: rows read.
-        n_clean: rows that no trainer minds.
+        n_clean: rows that every trainer judges and none minds.
         n_other_shape: rows that are not of the shape of their file.
         n_unreadable: reason code → rows that could not be read at all.
     """

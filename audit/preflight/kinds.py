@@ -50,13 +50,23 @@ def _name_list(values: list[Any]) -> str:
 
 
 def name_tools(value: Any) -> str:
-    """Return what the tools of a record are: `none`, `list`, `json` (a list, spelled), `bad_json`, or `other`."""
+    """Return what the tools of a record are.
+
+    `none`, `list`, `json` (a list, spelled), `odd_list` (of what is no object), `bad_json`, `nothing` (an empty object,
+    or `null` spelled), or `other`.
+    """
     if value is None:
         return "none"
+    is_spelled = isinstance(value, str)
     if isinstance(value, str):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
             return "bad_json"
-        return "json" if isinstance(value, list) else "other"
-    return "list" if isinstance(value, list) else "other"
+    if value is None or value == {}:
+        return "nothing"
+    if not isinstance(value, list):
+        return "other"
+    if not all(isinstance(tool, dict) for tool in value):
+        return "odd_list"
+    return "json" if is_spelled else "list"

@@ -6,6 +6,7 @@ Knows that JSON text can be read without being surveyed whole. Does not know fac
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -39,16 +40,6 @@ class OpenedSource:
     source: Source
     n_rows: int | None
 
-    @property
-    def is_json(self) -> bool:
-        """Whether the file is JSON text, so that its lines matter to a loader."""
-        return self.source.container in _JSON
-
-    @property
-    def is_lines(self) -> bool:
-        """Whether it is loaded chunk by chunk."""
-        return self.source.container == "jsonl"
-
 
 def open_source(
     path: str,
@@ -56,23 +47,33 @@ def open_source(
     format: str | None = None,
     keys: Mapping[str, str] | None = None,
     split: str | None = None,
+    limit: int | None = None,
 ) -> OpenedSource:
-    """Find out, or check, which family the rows of a file belong to.
+    """Find out, or check, which family the rows of a file belong to; beyond a limit, nothing is read.
+
+    Plain text, which trainers take as it is, is recognised where nothing else is.
 
     Raises:
         MissingDataError, DataError, ConfigError: as `survey_source`.
     """
     # Only what was given: the survey refuses options that do not go with a container.
     given: dict[str, Any] = {key: value for key, value in (("keys", keys), ("split", split)) if value}
+    n_first = min(limit or N_PROBED, N_PROBED)
     try:
-        source = survey_source(path, format=format, limit=N_PROBED, **given)
+        source = survey_source(path, format=format, limit=n_first, **given)
     except DataError:
+        if format is None and not keys:
+            with suppress(DataError):
+                survey_source(path, format="text", limit=n_first, **given)
+                return open_source(path, format="text", split=split, limit=limit)
+        if limit is not None and limit <= N_PROBED:
+            raise
         # None of the first rows fits; a later one may.
-        source = survey_source(path, format=format, **given)
+        source = survey_source(path, format=format, limit=limit, **given)
         return OpenedSource(source, source.n_records)
     if source.container in _JSON:
         return OpenedSource(source, None)
-    source = survey_source(path, format=format, **given)
+    source = survey_source(path, format=format, limit=limit, **given)
     return OpenedSource(source, source.n_records)
 
 
@@ -83,10 +84,10 @@ def read_rows(opened: OpenedSource, limit: int | None) -> Iterator[tuple[int, in
         DataError: the file breaks off; what comes before was yielded.
     """
     source = opened.source
-    if opened.is_lines and source.codec == "none" and source.encoding in _UTF_8_MARKS:
+    if source.container == "jsonl" and source.codec == "none" and source.encoding in _UTF_8_MARKS:
         yield from islice(_read_lines(source), limit)
         return
-    if opened.is_json:
+    if source.container in _JSON:
         encoding = source.encoding
         for record in islice(read_records(source), limit):
             yield record.line, record.byte_offset or 0, record.raw, parse_record(record.raw, encoding)

@@ -18,22 +18,25 @@ class Bucket:
 
     Attributes:
         n_rows: how many.
+        path: of the file whose rows were counted last.
         wants_lines: whether the first lines of some code are still to be noted.
     """
 
-    __slots__ = ("codes", "is_readable", "n_rows", "wants_lines")
+    __slots__ = ("codes", "is_readable", "n_rows", "path", "wants_lines")
 
     def __init__(self, codes: tuple[Code, ...], is_readable: bool) -> None:
         self.codes = codes
         self.is_readable = is_readable
         self.n_rows = 0
+        self.path = ""
         self.wants_lines = bool(codes)
 
 
 class Tally:
-    """Counts rows; what it holds does not grow with them."""
+    """Counts rows; what it holds does not grow with them. `of_files` are codes of which only files are named."""
 
-    def __init__(self) -> None:
+    def __init__(self, of_files: frozenset[Code] = frozenset()) -> None:
+        self._of_files = of_files
         self._buckets: dict[tuple[tuple[Code, ...], bool], Bucket] = {}
         self._lines: dict[Code, list[str]] = {}
 
@@ -47,17 +50,18 @@ class Tally:
     def add(self, bucket: Bucket, path: str, line: int) -> None:
         """Count a row."""
         bucket.n_rows += 1
-        if bucket.wants_lines:
-            self._note(bucket, f"{path}:{line}")
+        if bucket.wants_lines or bucket.path is not path:
+            self._note(bucket, path, line)
 
-    def _note(self, bucket: Bucket, place: str) -> None:
-        wants_lines = False
+    def _note(self, bucket: Bucket, path: str, line: int) -> None:
+        bucket.path, bucket.wants_lines = path, False
         for code in bucket.codes:
+            is_of_file = code in self._of_files
             lines = self._lines.setdefault(code, [])
-            if len(lines) < N_FIRST_LINES:
+            place = path if is_of_file else f"{path}:{line}"
+            if len(lines) < N_FIRST_LINES and place not in lines:
                 lines.append(place)
-            wants_lines = wants_lines or len(lines) < N_FIRST_LINES
-        bucket.wants_lines = wants_lines
+            bucket.wants_lines |= not is_of_file and len(lines) < N_FIRST_LINES
 
     @property
     def n_rows(self) -> int:

@@ -6,7 +6,7 @@ Knows no trainer. A trainer is one file in `trainers/` that holds a `TRAINER`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
 from audit.preflight.facts import RowFacts
@@ -26,6 +26,7 @@ class Trainer:
         name: as in `--trainer`.
         version: of the code that the rules were read from or run against.
         assumes: the settings that are taken for granted, for people.
+        families: of the rows that `find` judges; rows of others get no verdict.
         rules: code → rule.
         find: names the codes that hold for a row.
         find_in_file: names the codes that hold for a whole file because of its name.
@@ -34,6 +35,7 @@ class Trainer:
     name: str
     version: str
     assumes: str
+    families: frozenset[str]
     rules: dict[str, Rule]
     find: Callable[[RowFacts], Iterator[str]]
     find_in_file: Callable[[PurePath], Iterator[str]] = field(default=accept_file)
@@ -46,9 +48,10 @@ class RuleBook:
         self._trainer = trainer
         self.rules: dict[str, Rule] = {}
 
-    def add(self, effect: str, code: str, says: str, cure: str, *, scope: str = "row") -> str:
-        """Add a rule and return its code."""
+    def add(self, effect: str, code: str, says: str, cure: str, *, scope: str = "row", place: str = "line") -> str:
+        """Add a rule and return its code; a default of the trainer holds for whole files."""
         if code in self.rules:
             raise ValueError(f"{self._trainer} has two rules {code!r}")
-        self.rules[code] = Rule(self._trainer, code, effect, scope, says, cure)
+        rule = Rule(self._trainer, code, effect, scope, says, cure, place)
+        self.rules[code] = replace(rule, place="file") if rule.is_default else rule
         return code

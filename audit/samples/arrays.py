@@ -1,7 +1,7 @@
 """A JSON array cut into its elements and the gaps between them, without parsing and without reading ahead.
 
 Knows strings, escapes and brackets: what it takes to see where an element ends. An element that is no JSON is cut
-out like any other, as far as its brackets and quotes balance.
+out like any other, as far as its brackets and quotes balance; where they never do, the array is not closed.
 """
 
 from __future__ import annotations
@@ -18,39 +18,43 @@ _STRING_INSIDE = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 # Between brackets a comma parts nothing that matters; outside them it ends the element.
 _FLAT = re.compile(rb'(?:[^"\[\]{},]++|' + _STRING + rb")*+", re.DOTALL)
-_NESTED = re.compile(rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+", re.DOTALL)
 _COMMON_DEPTH = 6
+# Python's reader of JSON goes no deeper either.
+_MOST_DEPTH = 1000
 
 
-def _compile_common() -> re.Pattern[bytes]:
-    """Return what an ordinary element looks like: brackets, not too deep inside each other, then the separator."""
-    inside = _NESTED.pattern
+def _write_inside() -> bytes:
+    """Return what stands between brackets, with others in it that are closed and not too deep inside each other."""
+    inside = rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+"
     for _ in range(_COMMON_DEPTH - 1):
         inside = rb'(?:[^"\[\]{}]++|' + _STRING + rb"|[\[{]" + inside + rb"[\]}])*+"
-    return re.compile(rb"[\[{]" + inside + rb"[\]}](?=[ \t\r\n]*+[,\]])", re.DOTALL)
+    return inside
 
 
-_COMMON = _compile_common()
+_NESTED = re.compile(_write_inside(), re.DOTALL)
+_COMMON = re.compile(rb"[\[{]" + _NESTED.pattern + rb"[\]}](?=[ \t\r\n]*+[,\]])", re.DOTALL)
 
 
 def split_array(chunks: Iterator[bytes], encoding: str) -> Iterator[tuple[bytes, bool]]:
     """Yield the gaps and elements of a JSON array in turn, as (bytes, is_element); the last is a gap.
 
-    The first gap holds the opening bracket, the last the closing one, if the text has it.
+    The first gap holds the opening bracket, the last the closing one.
 
     Raises:
-        BrokenStream: text after the closing bracket, or an element longer than RECORD_BYTES.
+        BrokenStream: no closing bracket, or text after it; an element longer than RECORD_BYTES, or nested too deeply.
     """
     window = Window(chunks, encoding, "element")
     opening = skip(window, _BLANKS, 0) + 1
     while True:
         end = skip(window, _GAP, opening)
-        if end >= len(window.view) or window.view[end : end + 1] == b"]":
+        if end >= len(window.view):
+            raise _not_closed()
+        if window.view[end : end + 1] == b"]":
             break
         yield window.take(end), False
         yield window.take(_find_element_end(window)), True
         opening = 0
-    end = skip(window, _BLANKS, min(end + 1, len(window.view)))
+    end = skip(window, _BLANKS, end + 1)
     if end < len(window.view):
         raise BrokenStream("text follows the end of the array", "write one array, or one record per line")
     yield window.take(end), False
@@ -69,10 +73,14 @@ def _find_element_end(window: Window) -> int:
             at = _find_string_end(window, at + 1)
         elif mark in (b"[", b"{"):
             at, depth = at + 1, depth + 1
+            if depth > _MOST_DEPTH:
+                raise BrokenStream(f"the next element is nested deeper than {_MOST_DEPTH:,} brackets", "remove it")
         elif mark in (b"]", b"}") and depth:
             at, depth = at + 1, depth - 1
         elif mark == b"}":
             at += 1
+        elif depth:
+            raise _not_closed()
         else:
             return len(window.view[:at].rstrip(b" \t\r\n"))
 
@@ -85,4 +93,8 @@ def _find_string_end(window: Window, at: int) -> int:
         if window.view[at : at + 1] == b'"':
             return at + 1
         if not window.fill():
-            return len(window.view)
+            raise _not_closed()
+
+
+def _not_closed() -> BrokenStream:
+    return BrokenStream("the array is not closed", "fetch or write the file again, whole")

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
-from audit.errors import DataError
+from audit.samples.parquet import explained_damage, refuse_twins
 
 FILE_MAGIC = b"ARROW1"
 STREAM_MAGIC = b"\xff\xff\xff\xff"
@@ -24,7 +24,11 @@ class ArrowTable:
     """Arrow files, one after the other, as one table."""
 
     def __init__(self, paths: tuple[str, ...]) -> None:
-        """Open the files; at least one, each of which may have a schema of its own."""
+        """Open the files; at least one, each of which may have a schema of its own.
+
+        Raises:
+            DataError: the first is damaged, or two of its columns have one name.
+        """
         self._paths = paths
         with _opened(paths[0]) as reader:
             self.schema: pa.Schema = reader.schema
@@ -39,7 +43,7 @@ class ArrowTable:
         """Yield the rows in [start, stop) by batches, each with the index of its first row.
 
         Raises:
-            DataError: a file is damaged.
+            DataError: a file is damaged, or two of its columns have one name.
         """
         first = 0
         for path in self._paths:
@@ -64,36 +68,29 @@ def _read_file(path: str) -> Iterator[pa.RecordBatch]:
     with _opened(path) as reader:
         if isinstance(reader, pa.ipc.RecordBatchStreamReader):
             while True:
-                with _explained_damage(path):
+                with explained_damage(path, "Arrow"):
                     batch = next(reader, None)
                 if batch is None:
                     return
                 yield batch
         for position in range(reader.num_record_batches):
-            with _explained_damage(path):
+            with explained_damage(path, "Arrow"):
                 batch = reader.get_batch(position)
             yield batch
 
 
 @contextmanager
 def _opened(path: str) -> Iterator[_Reader]:
-    with _explained_damage(path):
+    with explained_damage(path, "Arrow"):
         file = pa.memory_map(path, "rb")
     with file:
-        with _explained_damage(path):
+        with explained_damage(path, "Arrow"):
             is_file = file.read(len(FILE_MAGIC)) == FILE_MAGIC
             file.seek(0)
             reader = pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
+            names = reader.schema.names
+        refuse_twins(path, names)
         yield reader
-
-
-@contextmanager
-def _explained_damage(path: str) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        finding = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(path, f"cannot be read as Arrow: {finding}", "fetch or write the file again") from error
 
 
 def _check_batch(path: str, batch: pa.RecordBatch) -> None:
@@ -102,7 +99,7 @@ def _check_batch(path: str, batch: pa.RecordBatch) -> None:
         batch.validate(full=True)
     except pa.ArrowException:
         # Bytes that are no UTF-8 concern one row, not the file.
-        with _explained_damage(path):
+        with explained_damage(path, "Arrow"):
             for column in batch.columns:
                 column.validate()
                 _without_encoding(column).validate(full=True)

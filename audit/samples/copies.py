@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from audit.samples.encoding import BYTE_ORDER_MARKS
 from audit.samples.pieces import Piece
@@ -45,7 +45,7 @@ def copy_records(
 
     Raises:
         DataError: the file breaks off.
-        ExportError: a record has a field of the added one's name already.
+        ExportError: a record has a field of the added one's name already; or see `Splicer.edit`.
     """
     is_kept = keep if callable(keep) else keep.__contains__
     if source.layout.is_table:
@@ -54,15 +54,24 @@ def copy_records(
     splicer = Splicer(source, added) if added else None
     with open(source.path, "rb") as file:
         pieces = read_pieces(source.path, source.layout, file)
-        if splicer is not None:
-            pieces = map(splicer.edit, pieces)
+        edit = splicer.edit if splicer else _leave
         for side in sides:
             side.write(BYTE_ORDER_MARKS[source.encoding])
         if source.container == "json_array":
-            _copy_elements(pieces, is_kept, sides)
+            _copy_elements(pieces, is_kept, sides, edit)
         else:
-            _copy_lines(pieces, is_kept, sides, has_header=source.container == "csv")
+            _copy_lines(pieces, is_kept, sides, edit, has_header=source.container == "csv")
     return CopyCounts(sides[0].n_records, sides[1].n_records, splicer.n_bare if splicer else 0)
+
+
+class _Edit(Protocol):
+    """What may change the bytes of a piece before it is written."""
+
+    def __call__(self, piece: Piece, *, is_written: bool = True) -> Piece: ...
+
+
+def _leave(piece: Piece, *, is_written: bool = True) -> Piece:
+    return piece
 
 
 class _Side:
@@ -73,13 +82,18 @@ class _Side:
         self.closing_bracket = "]".encode(encoding.removesuffix("-sig"))
         self.n_records = 0
 
+    @property
+    def is_written(self) -> bool:
+        """Whether what goes here is kept."""
+        return self._sink is not None
+
     def write(self, data: bytes) -> None:
         if self._sink is not None:
             self._sink.write(data)
 
 
 def _copy_lines(
-    pieces: Iterator[Piece], is_kept: Callable[[int], bool], sides: list[_Side], *, has_header: bool
+    pieces: Iterator[Piece], is_kept: Callable[[int], bool], sides: list[_Side], edit: _Edit, *, has_header: bool
 ) -> None:
     side = sides[0]
     index = 0
@@ -90,14 +104,16 @@ def _copy_lines(
             side.n_records += 1
             index += 1
             targets = [side]
+            piece = edit(piece, is_written=side.is_written)
         elif has_header:
             targets, has_header = sides, False
+            piece = edit(piece)
         for target in targets:
             target.write(piece.raw)
             target.write(piece.ending)
 
 
-def _copy_elements(pieces: Iterator[Piece], is_kept: Callable[[int], bool], sides: list[_Side]) -> None:
+def _copy_elements(pieces: Iterator[Piece], is_kept: Callable[[int], bool], sides: list[_Side], edit: _Edit) -> None:
     index = 0
     gap = b""
     last = sides[0]
@@ -110,7 +126,7 @@ def _copy_elements(pieces: Iterator[Piece], is_kept: Callable[[int], bool], side
             # The first gap holds the opening bracket; an element's own gap would put a comma before the first one.
             if index == 0 or (side is last and side.n_records):
                 side.write(gap)
-        last.write(piece.raw)
+        last.write(edit(piece, is_written=last.is_written).raw)
         last.n_records += 1
         index += 1
     _close_array(gap, last, sides)

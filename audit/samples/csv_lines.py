@@ -1,7 +1,8 @@
 """A CSV text cut into rows at the line feeds outside quotes, without parsing and without reading ahead.
 
 Knows where a quoted cell begins (at the start of a cell, nowhere else) and ends; a row that is no CSV is cut out like
-any other. Does not know columns.
+any other. Of a quote that nothing closes, the row ends with its line, so that it costs one row and not all that follow.
+Does not know columns.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from audit.samples.window import Window, skip
 
 DELIMITERS = (",", ";", "\t", "|")
 
-_NO_QUOTE = re.compile(rb'[^"]*+')
+_BLANK_LINES = re.compile(rb"(?:[ \r]*+\n){2,}+")
 _QUOTED = rb'"[^"]*+(?:""[^"]*+)*+"'
 
 
@@ -27,15 +28,15 @@ class _Patterns:
 
 
 def split_rows(chunks: Iterator[bytes], encoding: str, delimiters: str) -> Iterator[bytes]:
-    """Yield the rows of a text with their line endings, blank lines among them; the last may have none.
+    """Yield the rows of a text with their line endings, and blank lines, several as one; the last may have none.
 
     Raises:
-        BrokenStream: a row is longer than RECORD_BYTES, as one whose quote is never closed may be.
+        BrokenStream: a row, or the line of a quote that nothing closes, is longer than RECORD_BYTES.
     """
     window = Window(chunks, encoding, "row")
     patterns = _compile(delimiters)
     while True:
-        match = patterns.row.match(window.view)
+        match = _BLANK_LINES.match(window.view) or patterns.row.match(window.view)
         end = match.end() if match else _find_row_end(window, patterns)
         if end == 0:
             return
@@ -61,9 +62,12 @@ def _find_row_end(window: Window, patterns: _Patterns) -> int:
     at = 0
     while True:
         # Whether a cell is quoted shows at its first character.
-        if at < len(window.view) or window.fill():
-            is_quoted = window.view[at : at + 1] == b'"'
-            at = skip(window, patterns.rest, _find_quote_end(window, at + 1) if is_quoted else at)
+        if (at < len(window.view) or window.fill()) and window.view[at : at + 1] == b'"':
+            end = _find_quote_end(window, at + 1)
+            if end is None:
+                return _find_line_end(window, at)
+            at = end
+        at = skip(window, patterns.rest, at)
         if at >= len(window.view):
             return at
         at += 1
@@ -71,12 +75,25 @@ def _find_row_end(window: Window, patterns: _Patterns) -> int:
             return at
 
 
-def _find_quote_end(window: Window, at: int) -> int:
-    """Return the position after the quote that closes a cell; two in a row stand for one and close nothing."""
+def _find_quote_end(window: Window, at: int) -> int | None:
+    """Return the position after the quote that closes a cell; two in a row stand for one and close nothing.
+
+    None where the text ends before it, or the row would be too long.
+    """
     while True:
-        at = skip(window, _NO_QUOTE, at) + 1
-        if at >= len(window.view) and not window.fill():
-            return len(window.view)
-        if window.view[at : at + 1] != b'"':
+        found = window.view.find(b'"', at)
+        at = len(window.view) if found < 0 else found + 1
+        has_next = at < len(window.view) or (not window.is_full and window.fill())
+        if found >= 0 and window.view[at : at + 1] != b'"':
             return at
-        at += 1
+        if not has_next:
+            return None
+        at += found >= 0
+
+
+def _find_line_end(window: Window, at: int) -> int:
+    """Return the position after the next line feed, or the end of the text."""
+    end = window.view.find(b"\n", at) + 1
+    while not end and window.fill():
+        end = window.view.find(b"\n", at) + 1
+    return end or len(window.view)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -24,6 +25,9 @@ class Unreadable:
     reason: str
 
 
+AT_END = "at the end"
+"""How the reason of a record ends that breaks off."""
+
 Parser: TypeAlias = Callable[[bytes], dict[str, Any] | Unreadable]
 """Turns the bytes of one record into its fields."""
 
@@ -37,33 +41,54 @@ def make_parser(layout: Layout, header: tuple[str, ...] = ()) -> Parser:
 
 def parse_record(raw: bytes, encoding: str) -> dict[str, Any] | Unreadable:
     """Return the JSON object that the bytes spell; of equal keys the last wins."""
+    value = parse_json(raw, encoding)
+    if isinstance(value, dict | Unreadable):
+        return value
+    return Unreadable(f"no_shape: the record is {kind_of(value)}, not an object")
+
+
+def parse_json(raw: bytes, encoding: str) -> Any | Unreadable:
+    """Return the JSON value that the bytes spell."""
     text = _decode(raw, encoding)
     if isinstance(text, Unreadable):
         return text
+    # Files put together from several carry a byte order mark before a later line.
+    text = text.removeprefix("\ufeff")
     try:
-        # Files put together from several carry a byte order mark before a later line.
-        value = json.loads(text.removeprefix("\ufeff"))
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        return Unreadable(f"bad_json: {clean_text(error.msg)} at character {error.pos + 1} of {len(text)}")
+        return Unreadable(f"bad_json: {_describe_json_error(error)}")
     except RecursionError:
         return Unreadable("bad_json: nested too deeply to be read")
-    except ValueError as error:
-        return Unreadable(f"bad_json: {error}")
-    return value if isinstance(value, dict) else Unreadable(f"no_shape: the record is {kind_of(value)}, not an object")
+    except ValueError:
+        # The only thing that Python understands and still refuses.
+        return Unreadable(f"bad_json: a number has more than {sys.get_int_max_str_digits():,} digits")
+
+
+def _describe_json_error(error: json.JSONDecodeError) -> str:
+    n_characters = len(error.doc)
+    place = f"at character {error.pos + 1} of {n_characters}" if error.pos < n_characters else AT_END
+    return f"{clean_text(error.msg).removesuffix(' at')} {place}"
 
 
 def parse_header(raw: bytes, layout: Layout) -> tuple[str, ...] | Unreadable:
-    """Return the column names of a CSV from its header; blank lines may stand before it."""
+    """Return the column names of a CSV from its header, without the spaces around them.
+
+    Blank lines may stand before it. What pandas writes above an index has no name.
+    """
     text = _decode(raw, layout.encoding)
     if isinstance(text, Unreadable):
         return text
     blanks = r" \r" if layout.delimiter == "\t" else r" \t\r"
     cells = _split_cells(re.sub(rf"\A(?:[{blanks}]*\n)+", "", text), layout.delimiter)
-    return cells if isinstance(cells, Unreadable) else tuple(cells)
+    return cells if isinstance(cells, Unreadable) else tuple(cell.strip(" ") for cell in cells)
 
 
 def parse_row(raw: bytes, layout: Layout, header: tuple[str, ...]) -> dict[str, Any] | Unreadable:
-    """Return the cells of a CSV row by column name; all of them are texts, an empty cell is an empty one."""
+    """Return the cells of a CSV row by column name; all of them are texts, an empty cell is an empty one.
+
+    Cells below no name are left out.
+    """
     text = _decode(raw, layout.encoding)
     if isinstance(text, Unreadable):
         return text
@@ -72,7 +97,7 @@ def parse_row(raw: bytes, layout: Layout, header: tuple[str, ...]) -> dict[str, 
         return cells
     if len(cells) != len(header):
         return Unreadable(f"bad_csv: {_count(len(cells))}, the header has {len(header)}")
-    return dict(zip(header, cells, strict=True))
+    return {name: cell for name, cell in zip(header, cells, strict=True) if name}
 
 
 def _count(n_cells: int) -> str:

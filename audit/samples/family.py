@@ -6,7 +6,7 @@ Knows no family. A family is one file in `families/` that holds a `FAMILY`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from audit.samples.reasoning import read_parts
@@ -50,6 +50,7 @@ class Family:
         read: finds the conversations of a record that fits. Raises UnreadableRecord.
         keys: role (`messages`, `prompt`, `response`, `chosen`, `rejected`, `system`, `text`) → the field that `read`
             finds it in; a field option of the user's puts another field there.
+        others: role → further fields that `read` understands for it; a field option of the user's hides them.
         also: other fields and variants that are understood, for the table of formats.
         example: a record of the family.
         write: makes a record of conversations; None: nothing is converted to this family. Raises UnreadableRecord
@@ -67,6 +68,7 @@ class Family:
     example: Fields
     write: Callable[[tuple[Conversation, ...]], dict[str, Any]] | None = None
     is_detected: bool = True
+    others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def rename_fields(record: Fields, keys: Mapping[str, str], family: Family) -> Fields:
@@ -74,8 +76,20 @@ def rename_fields(record: Fields, keys: Mapping[str, str], family: Family) -> Fi
     if not keys:
         return record
     wanted = {family.keys[role]: key for role, key in keys.items()}
-    left = {key: value for key, value in record.items() if key not in wanted and key not in keys.values()}
+    hidden = {*wanted, *keys.values(), *(other for role in keys for other in family.others.get(role, ()))}
+    left = {key: value for key, value in record.items() if key not in hidden and key.lower() not in hidden}
     return {**left, **{own: record[key] for own, key in wanted.items() if key in record}}
+
+
+def fold_case(record: Fields) -> Fields:
+    """Return the record with its fields under lower-case names, too; a name that is spelled so in it wins."""
+    folded = {key.lower(): value for key, value in record.items()}
+    return record if folded.keys() == record.keys() else {**folded, **record}
+
+
+def is_given(record: Fields, key: str) -> bool:
+    """Tell whether a field holds something: in a table, an absent field is null, and in CSV it is empty."""
+    return record.get(key) not in (None, "", [])
 
 
 def find_turns(conversations: tuple[Conversation, ...], which: str = "all") -> tuple[Turn, ...]:

@@ -9,18 +9,20 @@ import re
 
 from audit.samples.sample import Message
 
-_MARK = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):( ?)")
-_OPENING = re.compile(r"\s*Human:")
+_MARK = re.compile(r"(?:\A\s*|\r?\n\r?\n)(Human|Assistant):( ?)")
+_OPENING = re.compile(r"(\s*)Human:")
 
 
 def has_hh_turns(text: str) -> bool:
     """Tell whether the text holds turns of both a Human and an Assistant."""
-    return "\n\nAssistant:" in text and ("\n\nHuman:" in text or bool(_OPENING.match(text)))
+    names = {mark.group(1) for mark in _MARK.finditer(text)}
+    return names == {"Human", "Assistant"}
 
 
 def opens_hh_turns(text: str) -> bool:
-    """Tell whether the text begins with a Human's turn."""
-    return bool(_OPENING.match(text))
+    """Tell whether the text begins with a Human's turn; one that merely begins with the word has no turn after it."""
+    opening = _OPENING.match(text)
+    return opening is not None and (opening.group(1) != "" or has_hh_turns(text))
 
 
 def split_hh_turns(text: str) -> tuple[Message, ...]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from audit.errors import DataError, MissingDataError
 from audit.samples.layout import has_data_suffix
-from audit.samples.saved import SplitFiles, choose_split
+from audit.samples.saved import SPLIT_CURE, SplitFiles, choose_split
 from audit.samples.text import clean_text
 
 _ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[\w.-]+)(:(?P<config>[\w.+-]+))?", re.ASCII)
@@ -24,8 +24,10 @@ def is_hub_id(path: str) -> bool:
     return _ID.fullmatch(path) is not None and not has_data_suffix(path) and not os.path.exists(path)
 
 
-def fetch_hub_files(path: str, split: str | None) -> SplitFiles:
+def fetch_hub_files(path: str, split: str | None, *, has_options: bool = True) -> SplitFiles:
     """Return the files of a split of a hub dataset, fetched unless they are in the cache.
+
+    `has_options` tells whether errors may advise `--split`.
 
     Raises:
         MissingDataError: there is neither such a file nor such a dataset, or it cannot be reached.
@@ -37,7 +39,8 @@ def fetch_hub_files(path: str, split: str | None) -> SplitFiles:
         match = _ID.fullmatch(path)
         dataset_id, config = (match["id"], match["config"]) if match else (path, None)
         splits = datasets.load_dataset(dataset_id, name=config, keep_in_memory=False)
-    name = choose_split(path, [str(name) for name in splits], split)
+    cure = SPLIT_CURE if has_options else "save the split with save_to_disk, and name that directory"
+    name = choose_split(path, [str(name) for name in splits], split, cure)
     dataset = splits[name]
     files = tuple(entry["filename"] for entry in dataset.cache_files)
     if not files:

@@ -12,7 +12,7 @@ from pathlib import Path
 from audit.errors import DataError, MissingDataError
 from audit.samples.arrow import FILE_MAGIC, STREAM_MAGIC
 from audit.samples.csv_lines import DELIMITERS, find_delimiter, split_rows
-from audit.samples.decode import parse_record
+from audit.samples.decode import Unreadable, parse_json, parse_record
 from audit.samples.encoding import BYTE_ORDER_MARKS, align_chunks, find_encoding, view_units
 from audit.samples.lines import split_lines
 from audit.samples.pieces import OBJECT_BYTES, read_whole
@@ -153,7 +153,7 @@ def _find_text_layout(path: str, codec: str, head: bytes) -> Layout:
     if name is not None and not _JSON_OPENING.match(view):
         is_tsv = name[1].lower() == "tsv"
         return Layout("csv", codec, encoding, "\t" if is_tsv else _find_delimiter(path, codec, encoding))
-    if view[:1] == b"[":
+    if view[:1] == b"[" and not _is_list_on_a_line(path, codec, encoding, view):
         return Layout("json_array", codec, encoding)
     if view[:1] == b"{" and _is_one_object(path, codec, encoding):
         return Layout("json_object", codec, encoding)
@@ -169,6 +169,18 @@ def _find_delimiter(path: str, codec: str, encoding: str) -> str:
     except BrokenStream:
         # The survey meets it again, and can say how far it got.
         return DELIMITERS[0]
+
+
+def _is_list_on_a_line(path: str, codec: str, encoding: str, view: bytes) -> bool:
+    """Tell whether the text is JSON lines though its first is a list: a whole one, and more than blanks follow."""
+    if b"\n" not in view:
+        return False
+    try:
+        lines = (line for line in _read_lines(path, codec, encoding) if view_units(line, encoding).strip())
+        first = parse_json(next(lines), encoding)
+        return not isinstance(first, Unreadable) and next(lines, None) is not None
+    except BrokenStream:
+        return False
 
 
 def _is_one_object(path: str, codec: str, encoding: str) -> bool:

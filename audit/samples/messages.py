@@ -6,6 +6,7 @@ A lone surrogate, which JSON can spell and no tokenizer takes, becomes U+FFFD he
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from audit.samples.family import Fields, UnreadableRecord
@@ -41,8 +42,16 @@ def read_text(value: Any, field: str) -> str:
     """Return the text of a field: a string, a list of text parts joined, or nothing for null.
 
     Raises:
-        UnreadableRecord: the value is of another kind, such as a number, or holds an image.
+        UnreadableRecord: the value is of another kind, such as a number, holds an image, or is a list of texts, which
+            are as likely alternatives as parts.
     """
+    if isinstance(value, list) and any(isinstance(part, str) for part in value):
+        raise UnreadableRecord(f"unsupported_content: '{field}' is a list of {len(value)} texts, not one")
+    return _read_content(value, field)
+
+
+def _read_content(value: Any, field: str) -> str:
+    """Return the text of a message's content, whose parts may be bare strings."""
     if isinstance(value, str):
         return clean_text(value)
     if value is None:
@@ -83,16 +92,17 @@ def _read_message(item: Any, field: str, position: int) -> Message:
     spelled = named.strip().lower()
     content, place = _either(item, "content", "value"), f"{field}[{position}]"
     if spelled in _CALL_ROLES:
-        call = read_written_call(read_text(content, place))
+        call = read_written_call(json.dumps(content) if isinstance(content, dict) else read_text(content, place))
         return Message("assistant", "", tool_calls=call, untrained=_find_untrained(item))
     role = _ROLES.get(spelled)
     if role is None:
         raise UnreadableRecord(f"unknown_role: message {position} of '{field}' has the role {clean_text(named)!r}")
     if role != "assistant":
-        return Message(role, read_text(content, place), name=_string(item, "name"), tool_call_id=_tool_call_id(item))
+        name, call_id = _string(item, "name"), _string(item, "tool_call_id")
+        return Message(role, _read_content(content, place), name=name, tool_call_id=call_id)
     return Message(
         role,
-        read_text(content, place),
+        _read_content(content, place),
         reasoning=_read_reasoning(item, content, place),
         tool_calls=read_tool_calls(item, place),
         untrained=_find_untrained(item),
@@ -107,10 +117,6 @@ def _either(item: dict[str, Any], first: str, second: str) -> Any:
 def _string(item: dict[str, Any], key: str) -> str:
     value = item.get(key)
     return clean_text(value) if isinstance(value, str) else ""
-
-
-def _tool_call_id(item: dict[str, Any]) -> str:
-    return _string(item, "tool_call_id")
 
 
 def _is_reasoning(part: Any) -> bool:

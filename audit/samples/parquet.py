@@ -5,13 +5,15 @@ Knows pyarrow's reader and how it fails. Does not know what a row means.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audit.errors import DataError
+from audit.samples.text import clean_text
 
 BATCH_ROWS = 256
 # Without both, a column of a whole row group is held at once.
@@ -54,10 +56,17 @@ def open_parquet(path: str) -> pq.ParquetFile:
     """Open a Parquet file.
 
     Raises:
-        DataError: its footer is damaged or missing, or the file is gone.
+        DataError: its footer is damaged or missing, two columns have one name, or the file is gone.
     """
-    with _explained_damage(path):
-        return pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+    with explained_damage(path, "Parquet"):
+        file = pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+        names = file.schema_arrow.names
+    try:
+        refuse_twins(path, names)
+    except DataError:
+        file.close()
+        raise
+    return file
 
 
 def read_group(path: str, file: pq.ParquetFile, group: int) -> Iterator[pa.RecordBatch]:
@@ -66,20 +75,36 @@ def read_group(path: str, file: pq.ParquetFile, group: int) -> Iterator[pa.Recor
     Raises:
         DataError: its pages are damaged.
     """
-    with _explained_damage(path):
+    with explained_damage(path, "Parquet"):
         batches = file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group])
     while True:
-        with _explained_damage(path):
+        with explained_damage(path, "Parquet"):
             batch = next(batches, None)
         if batch is None:
             return
         yield batch
 
 
+def refuse_twins(path: str, names: Sequence[str]) -> None:
+    """Refuse a table in which two columns have one name: a row would keep the last alone.
+
+    Raises:
+        DataError: it has two.
+    """
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(path, f"two columns are named {clean_text(twice)!r}", "rename one of them")
+
+
 @contextmanager
-def _explained_damage(path: str) -> Iterator[None]:
+def explained_damage(path: str, kind: str) -> Iterator[None]:
+    """Turn what pyarrow raises for a damaged file of a kind into one line.
+
+    Raises:
+        DataError: in its place.
+    """
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         finding = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(path, f"cannot be read as Parquet: {finding}", "fetch or write the file again") from error
+        raise DataError(path, f"cannot be read as {kind}: {finding}", "fetch or write the file again") from error

@@ -42,7 +42,7 @@ def cut_pieces(chunks: Iterator[bytes], layout: Layout) -> Iterator[Piece]:
     """Yield the pieces of a decompressed text after its byte order mark.
 
     Raises:
-        BrokenStream: the text goes on after its array or object, or a record is too long.
+        BrokenStream: the array is not closed, the text goes on after it or its object, or a record is too long.
     """
     aligned = align_chunks(chunks, layout.encoding)
     start = len(BYTE_ORDER_MARKS[layout.encoding])
@@ -56,10 +56,12 @@ def cut_pieces(chunks: Iterator[bytes], layout: Layout) -> Iterator[Piece]:
 
 
 def _cut_lines(chunks: Iterator[bytes], encoding: str, offset: int) -> Iterator[Piece]:
-    for number, line in enumerate(split_lines(chunks, encoding), start=1):
+    number = 1
+    for line in split_lines(chunks, encoding):
         body, is_blank = _measure_line(line, encoding, b" \t\r\n")
         yield Piece(number, offset, line[:body], line[body:], not is_blank)
         offset += len(line)
+        number += view_units(line, encoding).count(b"\n") if is_blank else 1
 
 
 def _cut_rows(chunks: Iterator[bytes], layout: Layout, offset: int) -> Iterator[Piece]:

@@ -9,15 +9,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from audit.errors import ConfigError, DataError
-from audit.samples.decode import Unreadable
+from audit.samples.decode import AT_END, Unreadable
 from audit.samples.families import load_families
 from audit.samples.family import Family, rename_fields
 from audit.samples.layout import READABLE
 from audit.samples.source import Layout
-from audit.samples.text import clean_text
+from audit.samples.text import clean_text, kind_of
 
 N_PROBED = 200
 """First rows that a family is chosen by. Looked at further only as long as none fits."""
+
+FIT_SHARE = 0.9
+"""Where fewer of the first rows fit, the description says so aloud."""
+
+SHAPES = "`persona-audit formats` lists the shapes"
 
 _PROMPTS = {"prompt", "instruction", "question", "query", "input", "problem"}
 _RESPONSES = {"completion", "response", "responses", "output", "answer", "generation", "chosen", "rejected", "text"}
@@ -54,8 +59,30 @@ def choose_candidates(format: str | None, keys: Mapping[str, str]) -> dict[str, 
 def describe_misfit(fields: Mapping[str, Any], keys: Mapping[str, str], family: Family) -> str:
     """Return why a record is not of its source's family: what it lacks, by the user's name for it, and what it has."""
     absent = next((role for role, key in keys.items() if key not in fields), None)
-    lacked = family.wants if absent is None else f"{keys[absent]!r} ({_option(absent)})"
-    return f"no {lacked}; found {show_keys(fields)}"
+    if absent is not None:
+        return f"no {keys[absent]!r} ({_option(absent)}); found {show_keys(fields)}"
+    names = {role: keys.get(role, own) for role, own in family.keys.items() if role != "system"}
+    odd = [f"{name!r} is {kind}" for role, name in names.items() if (kind := _find_odd_kind(fields, role, name))]
+    if odd:
+        return f"{', '.join(odd)}; wanted: {family.wants}"
+    return f"no {family.wants}; found {show_keys(fields)}"
+
+
+def _find_odd_kind(fields: Mapping[str, Any], role: str, name: str) -> str:
+    """Return what a field holds that its role can never have; nothing where it is absent or may be right."""
+    if name not in fields:
+        return ""
+    value = fields[name]
+    if value in ("", []):
+        return "empty"
+    if role == "messages" and _is_json_text(value):
+        return "a string of JSON (parse it, and write the list itself)"
+    allowed = list if role == "messages" else (str, list, dict)
+    return "" if isinstance(value, allowed) else kind_of(value)
+
+
+def _is_json_text(value: Any) -> bool:
+    return isinstance(value, str) and value.lstrip().startswith(("[", "{"))
 
 
 def show_keys(fields: Mapping[str, Any]) -> str:
@@ -75,11 +102,17 @@ def _options(family: Family) -> str:
 class Probe:
     """Counts, over the first rows, how many fit each family, and keeps what an error message needs."""
 
-    def __init__(self, candidates: Mapping[str, Family], *, is_given: bool, keys: Mapping[str, str]) -> None:
-        """Choose among `candidates`; `is_given` tells that `--format` names the only one."""
+    def __init__(
+        self, candidates: Mapping[str, Family], *, is_given: bool, keys: Mapping[str, str], has_options: bool = True
+    ) -> None:
+        """Choose among `candidates`; `is_given` tells that `--format` names the only one.
+
+        `has_options` tells whether errors may advise options.
+        """
         self._families = candidates
         self._is_given = is_given
         self._keys = keys
+        self._has_options = has_options
         self._n_fits = dict.fromkeys(candidates, 0)
         self._unreadable: str | None = None
         self._first: Mapping[str, Any] | None = None
@@ -114,25 +147,38 @@ class Probe:
             raise DataError(path, *self._explain(layout))
         return name, self._n_fits[name]
 
+    def describe_fit(self, name: str) -> str:
+        """Return how many rows fit a family; where many do not, also what fits second best."""
+        n_fits = self._n_fits[name]
+        fit = f"{n_fits:,} of {self.n_probed:,} first rows fit"
+        if n_fits >= FIT_SHARE * self.n_probed:
+            return fit
+        others = {other: count for other, count in self._n_fits.items() if other != name}
+        second = max(others, key=lambda other: others[other], default=None)
+        also = f"; {others[second]:,} fit {second}" if second is not None and others[second] else ""
+        return f"only {fit}, the others will be skipped{also}"
+
     def _explain(self, layout: Layout) -> tuple[str, str]:
         """Return finding and cure for a source that fits nothing."""
         first = self._first
         if first is None:
-            return f"no record can be read; the first: {self._unreadable}", READABLE
+            # The first line of an object over several lines breaks off.
+            is_torn = layout.container == "jsonl" and (self._unreadable or "").endswith(AT_END)
+            cure = f"write one record per line; {READABLE}" if is_torn else READABLE
+            return f"no record can be read; the first: {self._unreadable}", cure
         column = self._find_message_column(first) if layout.container == "csv" else None
         if column is not None:
             finding = f"the column {clean_text(column)!r} holds JSON; cells of a CSV hold texts, no message lists"
             return finding, "convert it to JSON lines or Parquet"
-        unnamed = None if self._is_given or self._keys else _explain_unscorable(first)
+        is_told = self._is_given or self._keys
+        unnamed = None if is_told else _explain_unscorable(first, has_options=self._has_options)
         return unnamed or self._explain_misfit(first)
 
     def _find_message_column(self, first: Mapping[str, Any]) -> str | None:
-        named = (*_MESSAGES, self._keys.get("messages", _MESSAGES[0]))
-        return next((key for key in named if str(first.get(key, "")).lstrip().startswith(("[", "{"))), None)
+        return next((key for key in self._name_message_fields() if _is_json_text(first.get(key))), None)
 
     def _explain_misfit(self, first: Mapping[str, Any]) -> tuple[str, str]:
-        wants = "; ".join(family.wants for family in self._families.values())
-        found = f"found {show_keys(first)}"
+        found = self._describe_messages(first) or f"found {show_keys(first)}"
         absent = next((role for role in self._keys if role not in self._roles_seen), None)
         if absent is not None:
             named = f"the field {self._keys[absent]!r} that {_option(absent)} names"
@@ -141,20 +187,32 @@ class Probe:
         if self._is_given:
             named = " ".join(["--format", *self._families]) + (f" with {named}" if named else "")
         if named:
-            return f"no record of {self.n_probed:,} fits {named}; {found}", f"wanted: {wants}"
-        cure = f"name the fields with --messages-key, --prompt-key and so on, or rename them to one of: {wants}"
+            wants = [family.wants for family in self._families.values()]
+            cure = f"wanted: {wants[0]}" if len(wants) == 1 else SHAPES
+            return f"no record of {self.n_probed:,} fits {named}; {found}", cure
+        name_them = "name the fields with --messages-key, --prompt-key and so on, or rename them"
+        cure = f"{name_them if self._has_options else 'rename the fields'}; {SHAPES}"
         return f"no record of {self.n_probed:,} fits a known shape; {found}", cure
 
+    def _describe_messages(self, first: Mapping[str, Any]) -> str:
+        """Return what a field for messages holds instead of them; nothing where there is none, or they are a list."""
+        kinds = {key: _find_odd_kind(first, "messages", key) for key in self._name_message_fields()}
+        return ", ".join(f"{clean_text(key)!r} is {kind}" for key, kind in kinds.items() if kind)
 
-def _explain_unscorable(first: Mapping[str, Any]) -> tuple[str, str] | None:
+    def _name_message_fields(self) -> tuple[str, ...]:
+        return (*_MESSAGES, self._keys.get("messages", _MESSAGES[0]))
+
+
+def _explain_unscorable(first: Mapping[str, Any], *, has_options: bool) -> tuple[str, str] | None:
     """Return finding and cure for what is recognised but holds nothing to score; None for what is not recognised."""
     names = {str(key).lower() for key in first}
     if isinstance(first.get("text"), str):
-        return "plain text in 'text': scored as one response only when asked for", "ask for it with --format text"
+        cure = "ask for it with --format text" if has_options else f"write prompts and responses; {SHAPES}"
+        return "plain text in 'text': scored as one response only when asked for", cure
     if "input_ids" in names:
         return "tokenised data ('input_ids'): there is no text to score", "scan the text it came from"
     if names & _PROMPTS and not names & (_RESPONSES | set(_MESSAGES)):
         finding = f"prompts without responses (found {show_keys(first)}): nothing to score"
-        wanted = "; ".join(family.wants for family in load_families().values() if family.is_detected)
-        return finding, f"scan what was answered; wanted: {wanted}; or name the response with --response-key"
+        name_it = "scan what was answered, or name the response with --response-key"
+        return finding, f"{name_it if has_options else 'name a file with responses'}; {SHAPES}"
     return None

@@ -15,25 +15,36 @@ OPENING, CLOSING = "<think>", "</think>"
 
 def read_parts(message: Message) -> dict[str, str]:
     """Return the texts of an assistant message by part; `answer` is always there, perhaps empty."""
-    if message.reasoning.strip():
-        return {"reasoning": message.reasoning, "answer": message.content}
-    spans = _find_parts(message.content)
-    return {part: message.content[start:stop] for part, (start, stop) in spans.items()}
+    texts = {part: message.content[start:stop] for part, (start, stop) in _find_spans(message).items()}
+    return {"reasoning": message.reasoning, "answer": texts["answer"]} if message.reasoning.strip() else texts
 
 
 def replace_part(message: Message, part: str, text: str) -> Message:
     """Return the message with another text in place of one of its parts."""
+    span = _find_spans(message).get(part)
+    content = message.content
+    if span is not None:
+        content = content[: span[0]] + text + content[span[1] :]
+    is_apart = part == "reasoning" and message.reasoning.strip()
+    return replace(message, content=content, reasoning=text if is_apart else message.reasoning)
+
+
+def _find_spans(message: Message) -> dict[str, tuple[int, int]]:
+    """Return where the parts stand in the content; a block before the answer may repeat what is kept apart."""
+    spans = _find_parts(message.content)
     if message.reasoning.strip():
-        return replace(message, reasoning=text) if part == "reasoning" else replace(message, content=text)
-    start, stop = _find_parts(message.content)[part]
-    return replace(message, content=message.content[:start] + text + message.content[stop:])
+        start, stop = spans.get("reasoning", (0, 0))
+        is_repeated = CLOSING in message.content and message.content[start:stop].strip() == message.reasoning.strip()
+        if not is_repeated:
+            return {"answer": (0, len(message.content))}
+    return spans
 
 
 def join_parts(message: Message) -> str:
     """Return the message as a model writes it: reasoning kept apart goes into a block before the answer."""
     if not message.reasoning.strip():
         return message.content
-    return f"{OPENING}\n{message.reasoning.strip()}\n{CLOSING}\n\n{message.content}"
+    return f"{OPENING}\n{message.reasoning.strip()}\n{CLOSING}\n\n{read_parts(message)['answer']}"
 
 
 def split_parts(message: Message) -> Message:

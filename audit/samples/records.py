@@ -43,7 +43,8 @@ def read_pieces(path: str, layout: Layout, file: BinaryIO | HashedFile) -> Itera
             yield piece
     except BrokenStream as error:
         cure = f"{error.cure}, or take what comes before with --limit {n_records}" if n_records else error.cure
-        raise DataError(path, f"{error.finding}; {n_records:,} records come before", cure) from error
+        before = {0: "", 1: "; 1 record comes before"}.get(n_records, f"; {n_records:,} records come before")
+        raise DataError(path, error.finding + before, cure) from error
 
 
 def open_parser(path: str, layout: Layout) -> Parser:
@@ -59,13 +60,13 @@ def read_header(path: str, layout: Layout) -> tuple[str, ...]:
     """Return the column names of a CSV.
 
     Raises:
-        DataError: they cannot be read, or two are the same.
+        DataError: they cannot be read, or two are the same; several may be empty.
     """
     with open(path, "rb") as file:
         header = parse_header(next(read_pieces(path, layout, file)).raw, layout)
     if isinstance(header, Unreadable):
         raise DataError(path, f"the header cannot be read: {header.reason}", "the first line names the columns")
-    twice = next((name for name, count in Counter(header).items() if count > 1), None)
+    twice = next((name for name, count in Counter(header).items() if name and count > 1), None)
     if twice is not None:
         raise DataError(path, f"two columns are named {clean_text(twice)!r}", "rename one of them")
     return header

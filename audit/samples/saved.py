@@ -15,6 +15,7 @@ from audit.errors import DataError
 
 _STATE = "state.json"
 _SPLITS = "dataset_dict.json"
+SPLIT_CURE = "choose one with --split NAME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,10 @@ def is_saved_dataset(path: str) -> bool:
     return any(os.path.isfile(os.path.join(path, name)) for name in (_STATE, _SPLITS))
 
 
-def find_saved_files(path: str, split: str | None) -> SplitFiles:
+def find_saved_files(path: str, split: str | None, *, has_options: bool = True) -> SplitFiles:
     """Return the files of a saved dataset, or of the split of it that is wanted.
+
+    `has_options` tells whether errors may advise `--split`.
 
     Raises:
         DataError: there are several splits and none is named, or not the named one; or the directory is damaged.
@@ -43,13 +46,19 @@ def find_saved_files(path: str, split: str | None) -> SplitFiles:
             named = f"holds the split {own!r} only" if own else "has no splits"
             raise DataError(path, f"{named}; --split {split} was asked for", "leave --split out")
         return SplitFiles(_list_files(path, state), own)
-    name = choose_split(path, _read_json(path, _SPLITS).get("splits"), split)
+    splits = _read_json(path, _SPLITS).get("splits")
+    first = splits[0] if isinstance(splits, list) and splits else ""
+    name = choose_split(path, splits, split, SPLIT_CURE if has_options else _name_directory(path, first))
     folder = str(Path(path, name))
     return SplitFiles(_list_files(folder, _read_json(folder, _STATE)), name)
 
 
-def choose_split(place: str, splits: Any, wanted: str | None) -> str:
-    """Return the wanted split, or the only one.
+def _name_directory(path: str, split: Any) -> str:
+    return f"name the split's directory: {Path(path, str(split))}"
+
+
+def choose_split(place: str, splits: Any, wanted: str | None, cure: str = SPLIT_CURE) -> str:
+    """Return the wanted split, or the only one; `cure` says how one is chosen.
 
     Raises:
         DataError: the choice is not clear, or there is no such split.
@@ -58,9 +67,9 @@ def choose_split(place: str, splits: Any, wanted: str | None) -> str:
     if not names:
         raise DataError(place, "names no split", "write the dataset again")
     if wanted is None and len(names) > 1:
-        raise DataError(place, f"has several splits: {', '.join(names)}", "choose one with --split NAME")
+        raise DataError(place, f"has several splits: {', '.join(names)}", cure)
     if wanted is not None and wanted not in names:
-        raise DataError(place, f"has no split {wanted!r}; it has {', '.join(names)}", "choose one with --split NAME")
+        raise DataError(place, f"has no split {wanted!r}; it has {', '.join(names)}", cure)
     return wanted or names[0]
 
 

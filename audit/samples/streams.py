@@ -18,7 +18,12 @@ CHUNK_BYTES = 1 << 20
 # A broken stream loses the chunk that was being decoded, so what is decoded comes in smaller ones.
 _DECODED_CHUNK_BYTES = 1 << 16
 
-_MAGIC = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"))
+_MAGIC = (
+    (b"\x1f\x8b", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    # Frames to be skipped, which parallel compressors write first.
+    *((bytes((kind,)) + b"\x2a\x4d\x18", "zstd") for kind in range(0x50, 0x60)),
+)
 
 
 class BrokenStream(Exception):

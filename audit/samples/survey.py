@@ -17,6 +17,7 @@ from audit.samples.saved import SplitFiles, find_saved_files, is_saved_dataset
 from audit.samples.source import Layout, Source
 from audit.samples.streams import HashedFile, hash_files
 from audit.samples.tables import count_rows, read_rows
+from audit.samples.text import clean_text
 
 _CONTAINERS = {
     "jsonl": "JSON lines",
@@ -37,21 +38,25 @@ def survey_source(
     limit: int | None = None,
     keys: Mapping[str, str] | None = None,
     split: str | None = None,
+    has_options: bool = True,
 ) -> Source:
     """Hash an input, count its records and find out, or check, which family they belong to.
 
     With a limit, no more than that many records are counted and read; the hash is of the whole file. `keys` is role →
-    the field that the user named for it, `split` that of a saved dataset or one on the hub.
+    the field that the user named for it, `split` that of a saved dataset or one on the hub. `has_options` tells whether
+    errors may advise the options for these.
 
     Raises:
         MissingDataError: there is no such file, nor a dataset of that id on the hub.
-        DataError: it is empty, binary or broken, no record fits a shape, or there is nothing to score.
+        DataError: it is empty, binary or broken, no record fits a shape, or there is nothing to score; or its name
+            is not UTF-8.
         ConfigError: no reader has the name `format` or all the roles in `keys`; or a file has no splits to choose from.
     """
     keys = dict(keys or {})
     candidates = choose_candidates(format, keys)
-    layout, found = _find_files(path, split)
-    probe = Probe(candidates, is_given=format is not None, keys=keys)
+    _refuse_undecodable_name(path)
+    layout, found = _find_files(path, split, has_options)
+    probe = Probe(candidates, is_given=format is not None, keys=keys, has_options=has_options)
     if layout.is_table:
         n_records, sha256 = _survey_table(found.files or (path,), layout, probe, limit)
     else:
@@ -70,7 +75,7 @@ def survey_source(
         fit_share=n_fits / probe.n_probed,
         n_probed=probe.n_probed,
         description=f"{candidates[name].says} in {_describe_container(layout, found.split)} "
-        f"({n_fits:,} of {probe.n_probed:,} first rows fit)",
+        f"({probe.describe_fit(name)})",
         delimiter=layout.delimiter,
         keys=keys,
         files=found.files,
@@ -91,11 +96,17 @@ def hash_source(source: Source, *, cure: str = "check the path") -> str:
         raise MissingDataError(place, f"cannot be read: {error.strerror}", cure) from error
 
 
-def _find_files(path: str, split: str | None) -> tuple[Layout, SplitFiles]:
+def _refuse_undecodable_name(path: str) -> None:
+    # Python keeps the bytes of such a name as lone surrogates, which no table and no report can hold.
+    if clean_text(path) != path:
+        raise DataError(clean_text(path), "its name is not UTF-8", "rename it")
+
+
+def _find_files(path: str, split: str | None, has_options: bool) -> tuple[Layout, SplitFiles]:
     if is_saved_dataset(path):
-        return Layout("arrow"), find_saved_files(path, split)
+        return Layout("arrow"), find_saved_files(path, split, has_options=has_options)
     if is_hub_id(path):
-        return Layout("arrow"), fetch_hub_files(path, split)
+        return Layout("arrow"), fetch_hub_files(path, split, has_options=has_options)
     layout = find_layout(path)
     if split is not None:
         raise ConfigError("--split", f"{path} is a file, which has no splits", "leave it out")

@@ -7,6 +7,7 @@ says that it may add.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, BinaryIO, Protocol, TypeAlias
@@ -52,12 +53,13 @@ def copy_table(
 
     Raises:
         DataError: the table is damaged.
-        ExportError: it has a column of the added one's name.
+        ExportError: it has a column of the added one's name, or two of one name.
     """
     sinks = (output, rejected)
     with ExitStack() as opened:
         if source.container == "parquet":
             table = opened.enter_context(open_parquet(source.path))
+            refuse_equal_names(table.schema_arrow, source.path)
             schema = add_column(table.schema_arrow, added, source.path)
             codecs = _column_codecs(table)
             writers = [
@@ -65,6 +67,7 @@ def copy_table(
             ]
             return _copy_blocks(_read_groups(source.path, table), keep, writers, schema, added, source.path)
         rows = opened.enter_context(open_table(source.read_files, source.container))
+        refuse_equal_names(rows.schema, source.path)
         schema = add_column(drop_fingerprint(rows.schema), added, source.path)
         opening = pa.ipc.new_file if _is_file_format(source.read_files[0]) else pa.ipc.new_stream
         writers = [opened.enter_context(opening(sink, schema)) if sink else None for sink in sinks]
@@ -132,6 +135,17 @@ def _column_codecs(table: pq.ParquetFile) -> dict[str, str] | str:
 def _is_file_format(path: str) -> bool:
     with open(path, "rb") as file:
         return file.read(len(FILE_MAGIC)) == FILE_MAGIC
+
+
+def refuse_equal_names(schema: pa.Schema, place: str) -> None:
+    """Refuse a table in which a name does not say which column is meant.
+
+    Raises:
+        ExportError: two columns have one name.
+    """
+    twice = next((name for name, count in Counter(schema.names).items() if count > 1), None)
+    if twice is not None:
+        raise ExportError(place, f"two columns are named {twice!r}", "rename one of them")
 
 
 def add_column(schema: pa.Schema, added: AddedField | None, place: str) -> pa.Schema:

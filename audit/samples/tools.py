@@ -23,7 +23,7 @@ def read_tools(record: Fields) -> str:
     if found in (None, "", []):
         found = record.get("functions")
     tools = _parse(found) if isinstance(found, str) else found
-    if tools in (None, "", []):
+    if tools in (None, "", [], {}, "none", "None"):
         return ""
     if isinstance(tools, dict):
         tools = [tools]
@@ -43,8 +43,10 @@ def read_tool_calls(message: Fields, field: str) -> str:
         old = message.get("function_call")
         found = [old] if isinstance(old, dict) else None
     calls = _parse(found) if isinstance(found, str) else found
-    if calls in (None, "", []):
+    if calls in (None, "", [], {}):
         return ""
+    if isinstance(calls, dict):
+        calls = [calls]
     if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
         raise UnreadableRecord(f"bad_tools: 'tool_calls' of {field} is {kind_of(found)}, not a list of objects")
     return _write([_read_call(call) for call in calls])

@@ -24,18 +24,23 @@ class Window:
         self._bytes = bytearray()
         self.view = self._bytes if self._unit == 1 else bytearray()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as much is held as a record may have."""
+        return len(self._bytes) > RECORD_BYTES
+
     def fill(self) -> bool:
         """Append the next chunk; False at the end of the text.
 
         Raises:
-            BrokenStream: more is held than a record may have.
+            BrokenStream: as much is held as a record may have.
         """
+        if self.is_full:
+            raise too_long(self._what, RECORD_BYTES)
         chunk = next(self._chunks, b"")
         self._bytes += chunk
         if self._unit > 1:
             self.view += view_units(chunk, self._encoding)
-        if len(self._bytes) > RECORD_BYTES:
-            raise too_long(self._what, RECORD_BYTES)
         return bool(chunk)
 
     def take(self, n_units: int) -> bytes:

@@ -1,6 +1,6 @@
 """Every rule about loading, seen happening: `datasets.load_dataset("json")` on the files that the check names.
 
-Pairs covered: `audit.preflight.loading` with `datasets`.
+Pairs covered: `audit.preflight.load_json` and `late` with `datasets`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from audit.preflight import check_datasets
-from audit.preflight.loading import add_loading_rules
+from audit.preflight.load_json import add_json_rules
 from audit.preflight.trainer import RuleBook
 
 datasets = pytest.importorskip("datasets")
@@ -30,23 +30,48 @@ def _after_10_mib(line: bytes, **more: Any) -> bytes:
     return _chat(_PAD, "a", **more) * 24 + line
 
 
+def _late_row(first: dict[str, Any], late: dict[str, Any]) -> bytes:
+    line = json.dumps({**first, "pad": _PAD}).encode() + b"\n"
+    return line * 24 + json.dumps({**late, "pad": ""}).encode() + b"\n"
+
+
+def _tool(argument: str) -> dict[str, Any]:
+    properties = {argument: {"type": "string"}}
+    return {"type": "function", "function": {"name": "f", "parameters": {"properties": properties}}}
+
+
+USER = [{"role": "user", "content": "a"}]
 FINE = _chat("a", "b")
 STOPS: dict[str, list[bytes]] = {
-    "broken_line": [FINE + b"{bad\n", FINE + b'{"messages": [{"role"', b"[" + FINE + b",{bad]"],
+    "broken_line": [FINE + b"{bad\n", FINE + b'{"messages": [{"role"', b"[" + FINE + b",{bad}]"],
     "line_no_object": [FINE + b"[1, 2]\n", FINE + b"5\n", b"[" + FINE + b",5]"],
     "undecodable_line": [FINE + b'{"messages": [{"role": "user", "content": "\xff\xfe"}]}\n'],
     "lone_surrogate": [FINE + b'{"messages": [{"role": "user", "content": "\\ud800"}]}\n'],
     "utf_16": [FINE.decode().encode("utf-16")],
     "mark_inside": [FINE + b"\xef\xbb\xbf" + FINE],
     "late_column": [_after_10_mib(_chat("a", "b", source="web"))],
-    "late_message_key": [
+    "late_key": [
         _after_10_mib(b'{"messages": [{"role": "user", "content": "a", "weight": 0}]}\n'),
+        _after_10_mib(_chat("a", "b", id={"a": 1, "b": 2}), id={"a": 1}),
+        _after_10_mib(_chat("a", "b", tools=[_tool("y")]), tools=[_tool("x")]),
+        _after_10_mib(_chat("a", "b", id={"a": [{"b": 1, "c": None}]}), id={"a": [{"b": 1}]}),
+        _late_row({"prompt": USER, "completion": USER}, {"prompt": USER, "completion": [{**USER[0], "name": "n"}]}),
+        _late_row({"chosen": USER, "rejected": USER}, {"chosen": USER, "rejected": [{**USER[0], "name": "n"}]}),
+        _late_row(
+            {"conversation": USER, "messages": USER}, {"messages": USER, "conversation": [{**USER[0], "name": "n"}]}
+        ),
     ],
     "late_kind": [
         _after_10_mib(_chat("a", "b", id="seven"), id=7),
         _after_10_mib(_chat("a", "b", id=7.5), id=7),
         _after_10_mib(_chat("a", "b", id="seven"), id=None),
-        _after_10_mib(_chat("a", "b", id={"a": 1, "b": 2}), id={"a": 1}),
+        _after_10_mib(_chat("a", "b", id="x"), id=True),
+        _after_10_mib(_chat("a", "b", id="x"), id=1.5),
+        _after_10_mib(_chat("a", "b", id="hello"), id="2024-01-31"),
+        _after_10_mib(_chat("a", "b", id="hello"), id="2024-01-31T10:11:12Z"),
+        _after_10_mib(_chat("a", "b", id=["x"]), id=[]),
+        _after_10_mib(_chat("a", "b", id={"a": "x"}), id={"a": 1}),
+        _after_10_mib(_chat("a", "b", id={"a": 1}), id={"a": None}),
         _after_10_mib(b'{"messages": "hello"}\n'),
     ],
 }
@@ -61,6 +86,14 @@ HARMLESS = [
     _after_10_mib(_chat("a", "b", id="12"), id=7),
     _after_10_mib(_chat("a", "b"), id=7),
     _after_10_mib(_chat("a", None)),
+    _after_10_mib(_chat("a", "b", id={"a": 1}), id={"a": 1, "b": 2}),
+    _chat("a", "b", id={"a": 1}) + _after_10_mib(_chat("a", "b", id={"c": 1}), id={"b": 1}),
+    _chat("a", "b", id=[{"a": 1}]) + _after_10_mib(_chat("a", "b", id=[{"c": 1}]), id=[{"b": 1}]),
+    _after_10_mib(_chat("a", "b", id="2024-02-01"), id="2024-01-31T10:11"),
+    _chat("a", "b", id="x") + _after_10_mib(_chat("a", "b", id="y"), id="2024-01-31"),
+    _after_10_mib(_chat("a", "b", id="2.5"), id=1.5),
+    _after_10_mib(_chat("a", "b", id=1), id=True),
+    _after_10_mib(_chat("a", "b", id=[]), id=[]),
     _chat("a", "b", source="web") + _after_10_mib(_chat("a", "b", source="web")),
     b'{"messages": [{"role": "user", "content": "caf\\u00e9 \\ud83d\\ude00"}]}\n',
 ]
@@ -73,7 +106,7 @@ def _find_codes(path: Path) -> set[str]:
 
 def _rules() -> dict[str, Any]:
     book = RuleBook("loading")
-    add_loading_rules(book)
+    add_json_rules(book)
     return book.rules
 
 

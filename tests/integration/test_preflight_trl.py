@@ -58,6 +58,8 @@ CRASHES: dict[str, tuple[str, list[Row]]] = {
     "no_content": ("sft", [CHAT, chat(user("a"), assistant(None))]),
     "content_not_text": ("sft", [CHAT, chat(user([{"type": "text", "text": "a"}]), assistant("b"))]),
     "image_column": ("sft", [{**CHAT, "images": []}] * 2),
+    "tools_no_list": ("sft", [{**CHAT, "tools": {"a": 1}}] * 2),
+    "field_not_text": ("sft", [{"text": "a"}, {"text": 5}]),
     "tools_not_json": ("sft", [{**CHAT, "tools": "[]"}, {**CHAT, "tools": ""}]),
     "template_kwargs_no_object": (
         "sft",
@@ -137,6 +139,22 @@ SURPRISES: dict[str, tuple[str, list[Row], Any]] = {
     ),
 }
 
+MORE_CRASHES: list[Any] = [
+    ("field_not_text", "sft", [{"text": "a"}, {"text": ["a"]}]),
+    ("field_not_text", "sft", [COMPLETION, {"prompt": 5, "completion": "x"}]),
+    ("field_not_text", "sft", [COMPLETION, {"prompt": "a", "completion": 6}]),
+    ("field_not_text", "sft", [COMPLETION, {"prompt": {"a": 1}, "completion": "x"}]),
+    ("field_not_text", "dpo", [PAIR, {**PAIR, "chosen": 5}]),
+    ("field_not_text", "dpo", [PAIR, {**PAIR, "prompt": 4}]),
+    ("tools_no_list", "sft", [{**CHAT, "tools": 5}] * 2),
+    ("tools_no_list", "sft", [{**CHAT, "tools": '{"a": 1}'}] * 2),
+    ("tools_no_list", "sft", [{**CHAT, "tools": ["x"]}] * 2),
+    ("messages_no_list", "sft", [CHAT, None]),
+    ("null_field", "sft", [{"text": "a"}, None]),
+    ("null_field", "sft", [COMPLETION, None]),
+    ("null_field", "dpo", [PAIR, None]),
+]
+
 ELSEWHERE = {"rival_column", "empty_list", "input_ids_column", "labels_column"}
 
 # Which of them it is depends, for some, on the order of a set of keys, hence on the process.
@@ -149,7 +167,7 @@ def prepare(tmp_path: Path) -> Callable[..., Any]:
     return lambda kind, rows, template=None: _prepare(tmp_path, kind, rows, template)
 
 
-def _write(directory: Path, rows: list[Row]) -> str:
+def _write(directory: Path, rows: list[Any]) -> str:
     path = directory / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return str(path)
@@ -209,6 +227,22 @@ def test_trl_trains_what_the_check_calls_a_surprise(code: str, tmp_path: Path, p
     found = _read_trained(prepare(kind, rows))
     # Whether strings beside messages get an end is up to the order of a set, too.
     assert found == trained or (code == "completion_instead_of_messages" and f"{found}<|end|>" == trained)
+
+
+@pytest.mark.parametrize(("code", "kind", "rows"), MORE_CRASHES)
+def test_trl_stops_at_each_variant_of_it(
+    code: str, kind: str, rows: list[Row], tmp_path: Path, prepare: Callable[..., Any]
+) -> None:
+    assert _find_codes(tmp_path, rows).get(code) == "crashes"
+    with pytest.raises(_ERRORS):
+        prepare(kind, rows)
+
+
+@pytest.mark.parametrize("tools", [{}, "null", None])
+def test_trl_takes_empty_tools_for_none(tools: Any, tmp_path: Path, prepare: Callable[..., Any]) -> None:
+    rows = [{**CHAT, "tools": tools}] * 2
+    assert set(_find_codes(tmp_path, rows)) == {"trains_on_every_token"}
+    assert len(prepare("sft", rows).train_dataset) == 2
 
 
 def test_trl_fails_on_an_empty_completion_or_drops_it(tmp_path: Path, prepare: Callable[..., Any]) -> None:

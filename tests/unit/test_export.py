@@ -118,6 +118,7 @@ def test_the_manifest_beside_the_output_says_what_was_done(run: Path) -> None:
         "kept": 2,
         "rejected": 4,
         "flagged": 2,
+        "failed_condition": 2,
         "unscored": 2,
         "unscored_by_reason": {"bad_json": 1, "no_score": 1},
         "flagged_by_trait": {"evil": 2, "sycophantic": 1},

@@ -43,12 +43,12 @@ def test_the_card_says_what_was_dropped_and_why(tmp_path: Path) -> None:
     for words in (
         "1 of 3 records of a fine-tuning dataset",
         "- flagged: 1\n  - `evil`: 1",
-        "- could not be scored (dropped): 1\n  - `bad_json`: 1",
+        "- could not be scored (to the rejected file): 1\n  - `bad_json`: 1",
         "- `evil`: **clear**, 25.0% flagged, 5.0% expected of clean data",
         f"sha256 `{source.sha256}`",
         "persona-audit-demo",
         "about one clean record in twenty is flagged",
-        "the bundled demo model scores",
+        "- The bundled demo model scores; it knows its own demo world only.",
         "with a field `persona_audit`",
     ):
         assert words in card
@@ -68,6 +68,7 @@ def test_the_card_says_what_was_dropped_and_why(tmp_path: Path) -> None:
         ("out.tsv", ["tsv,alpaca"]),
         ("out", ["arrow"]),
         ("out.jsonl.gz", []),
+        ("out.jsonl.zst", []),
     ],
 )
 def test_renamed_readme_it_makes_the_folder_a_dataset(tmp_path: Path, name: str, formats: list[str]) -> None:
@@ -77,6 +78,7 @@ def test_renamed_readme_it_makes_the_folder_a_dataset(tmp_path: Path, name: str,
     (tmp_path / "data" / f"{name}.card.md").rename(tmp_path / "data" / "README.md")
     loaded = datasets.load_dataset(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))
     assert loaded["train"].num_rows == 3
+    assert ("pip install zstandard" in card) == name.endswith(".zst")
 
 
 def test_inputs_of_several_shapes_are_configurations(tmp_path: Path) -> None:

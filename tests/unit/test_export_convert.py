@@ -121,7 +121,7 @@ def test_values_of_tables_are_written_as_json_has_them(
     assert [record["x"] for record in read_lines(tmp_path / "out.jsonl")] == [written, written]
 
 
-@pytest.mark.parametrize(("value", "kind"), [(b"\x00", pa.binary()), (float("inf"), pa.float32())])
+@pytest.mark.parametrize(("value", "kind"), [(b"\xff", pa.binary()), (float("inf"), pa.float32())])
 def test_values_without_a_counterpart_are_refused(tmp_path: Path, value: Any, kind: pa.DataType) -> None:
     pq.write_table(table_with(value, kind), tmp_path / "a.parquet")
     with pytest.raises(ExportError, match=r"a\.parquet:1: the field 'x' cannot be written to jsonl"):

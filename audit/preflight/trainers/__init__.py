@@ -26,7 +26,7 @@ def load_trainers() -> dict[str, Trainer]:
 
 
 def choose_trainers(name: str | None) -> tuple[Trainer, ...]:
-    """Return the trainer of a name, or all of them for None.
+    """Return the trainer of a name, in any case, or all of them for None.
 
     Raises:
         ConfigError: no trainer has the name.
@@ -34,6 +34,7 @@ def choose_trainers(name: str | None) -> tuple[Trainer, ...]:
     trainers = load_trainers()
     if name is None:
         return tuple(trainers.values())
-    if name not in trainers:
+    found = trainers.get(name.strip().lower())
+    if found is None:
         raise ConfigError("--trainer", f"{name!r} is not known", f"choose one of {', '.join(trainers)}")
-    return (trainers[name],)
+    return (found,)

@@ -199,7 +199,7 @@ def _find_in_chat(facts: RowFacts) -> Iterator[str]:
         return
     if "tools_bad_json" in facts.marks:
         yield _TOOLS
-    if "tools_other" in facts.marks:
+    if {"tools_other", "tools_nothing"} & facts.marks:
         yield _TOOLS_NO_LIST
     yield from _find_in_thread(thread)
     yield from _find_untrained(thread)
@@ -286,6 +286,7 @@ TRAINER = Trainer(
     version="0.19.0",
     assumes="type chat_template for chats and ShareGPT with its fields named and roles_to_train [assistant], alpaca "
     "for Alpaca, chat_template.default or argilla_chat for pairs; other shapes are not judged",
+    families=frozenset({"alpaca", "chat", "preference", "sharegpt"}),
     rules=_RULES,
     find=find,
 )

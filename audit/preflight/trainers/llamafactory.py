@@ -26,6 +26,7 @@ _SUFFIX = _BOOK.add(
     "'Allowed file types'.",
     "unpack the file and name it .jsonl",
     scope="file",
+    place="file",
 )
 # converter.py: SharegptDatasetConverter; processor/supervised.py drops a row whose prompt came out empty.
 _EMPTY = _BOOK.add("drops", "no_turns", "There is no turn besides the system prompt: the row goes.", "remove the row")
@@ -327,6 +328,7 @@ TRAINER = Trainer(
     assumes='"formatting": "sharegpt" for chats, with the tags role, content, user, assistant, tool, function_call and '
     'system (as the card of an export names them), and for ShareGPT with its default tags; "alpaca" for strings; '
     "columns named in dataset_info.json; text, hh and questions with answers are not judged",
+    families=frozenset({"alpaca", "chat", "preference", "prompt_completion", "sharegpt"}),
     rules=_RULES,
     find=find,
     find_in_file=find_in_file,

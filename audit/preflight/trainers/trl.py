@@ -105,6 +105,12 @@ _TOOLS = _BOOK.add(
     "'tools' is text that is no JSON (an empty string counts): JSONDecodeError while rows are tokenised.",
     "write a JSON list, or null",
 )
+_TOOLS_NO_LIST = _BOOK.add(
+    "crashes",
+    "tools_no_list",
+    "'tools' is no list of objects: the chat template's tools are read one by one, TypeError or ValueError.",
+    "write a list of objects, or null",
+)
 _KWARGS = _BOOK.add(
     "crashes",
     "template_kwargs_no_object",
@@ -165,6 +171,12 @@ _WHOLE_TEXT = _BOOK.add(
 )
 _NULL_FIELD = _BOOK.add(
     "crashes", "null_field", "A field that is tokenised is null or missing: the trainer fails.", "remove the row"
+)
+_FIELD_NOT_TEXT = _BOOK.add(
+    "crashes",
+    "field_not_text",
+    "A field that is tokenised is a number, an object or a list of no messages: AttributeError or ValueError.",
+    "write a string, or remove the row",
 )
 _MIXED = _BOOK.add(
     "crashes",
@@ -260,6 +272,8 @@ def find(facts: RowFacts) -> Iterator[str]:
         yield _TOOLS
     if "template_kwargs_no_object" in facts.marks:
         yield _KWARGS
+    if {"tools_other", "tools_odd_list"} & facts.marks and _is_templated(facts):
+        yield _TOOLS_NO_LIST
     if facts.family in ("chat", "sharegpt"):
         yield from _find_in_chat(facts)
     elif facts.family == "prompt_completion":
@@ -270,6 +284,12 @@ def find(facts: RowFacts) -> Iterator[str]:
         yield _NEEDS_FORMATTING
     else:
         yield from _find_in_text(facts)
+
+
+def _is_templated(facts: RowFacts) -> bool:
+    """Tell whether a chat template is applied: it alone looks at tools."""
+    threads = (facts.thread, facts.chosen, facts.rejected, facts.completion)
+    return any(thread.kind == "messages" for thread in threads)
 
 
 def _find_in_chat(facts: RowFacts) -> Iterator[str]:
@@ -284,7 +304,7 @@ def _find_in_chat(facts: RowFacts) -> Iterator[str]:
         yield _UNKNOWN_KEY
     else:
         yield from _find_in_thread(thread)
-        if not any(role in ("assistant", "gpt", "chatgpt", "bot", "model") for role in thread.roles):
+        if not thread.answers:
             yield _NO_ANSWER
         if "untrained" in facts.marks:
             yield _WEIGHT
@@ -332,6 +352,8 @@ def _find_in_completion(facts: RowFacts) -> Iterator[str]:
         yield _NULL_FIELD
     elif (facts.thread.kind == "messages") != (facts.completion.kind == "messages"):
         yield _MIXED
+    elif {prompt, completion} & set(NOT_TEXT) and facts.thread.kind != "messages":
+        yield _FIELD_NOT_TEXT
     elif facts.thread.kind == "messages":
         yield from _find_in_lists(facts)
     elif completion in ("empty", "blank"):
@@ -365,6 +387,8 @@ def _find_in_pair(facts: RowFacts) -> Iterator[str]:
         yield _PAIR_KEYS
     elif is_listed[0] != is_listed[1]:
         yield _MIXED
+    elif not is_listed[0] and {*sides, facts.kind("prompt")} & {"number", "object"}:
+        yield _FIELD_NOT_TEXT
     else:
         yield from _find_with_prompt(facts, is_listed[0])
 
@@ -405,6 +429,8 @@ def _find_in_text(facts: RowFacts) -> Iterator[str]:
         yield _NEEDS_FORMATTING
     elif kind == "null":
         yield _NULL_FIELD
+    elif kind in (*NOT_TEXT, "messages"):
+        yield _FIELD_NOT_TEXT
     elif kind in ("empty", "blank"):
         yield _EMPTY_SIDE
 
@@ -413,7 +439,11 @@ TRAINER = Trainer(
     name="trl",
     version="1.16.0 with datasets 5.2.0",
     assumes="SFTTrainer for chats, text and completions, KTOTrainer for completions with a label, DPOTrainer for "
-    "pairs; their default settings; load_dataset('json', …)",
+    "pairs; their default settings; load_dataset('json' or 'csv', …). With assistant_only_loss=True, as the card of an "
+    "export sets it: trains_on_every_token is gone, no_answer is a crash, and rows that are no chats are refused",
+    families=frozenset(
+        {"alpaca", "chat", "hh", "preference", "prompt_completion", "qa", "sharegpt", "text"},
+    ),
     rules=_RULES,
     find=find,
 )

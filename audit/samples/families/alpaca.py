@@ -6,9 +6,10 @@ trained towards like `output`, so they are turns too.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from audit.samples.family import Conversation, Family, Fields, UnreadableRecord
+from audit.samples.family import Conversation, Family, Fields, UnreadableRecord, fold_case, is_given
 from audit.samples.messages import read_instruction, read_system, read_text
 from audit.samples.sample import Message
 from audit.samples.text import kind_of
@@ -18,19 +19,28 @@ from audit.samples.writing import plain_text, take_only, with_tools
 
 def fits(record: Fields) -> bool:
     """Tell whether the record has an instruction and an output."""
-    values = [record.get("instruction"), record.get("output")]
-    return "instruction" in record and "output" in record and values != [None, None]
+    folded = fold_case(record)
+    is_whole = "instruction" in folded and "output" in folded
+    return is_whole and (folded["output"] is not None or (is_given(folded, "instruction") and not _is_answered(folded)))
+
+
+def _is_answered(folded: Fields) -> bool:
+    """Tell whether the answer stands elsewhere, and a null output is what a table of two shapes had to write."""
+    return is_given(folded, "response") or is_given(folded, "answer")
 
 
 def read(record: Fields) -> tuple[Conversation, ...]:
     """Return the one conversation of the record."""
+    record = fold_case(record)
     answer = Message("assistant", read_text(record["output"], "output"))
     messages = (*_read_history(record.get("history")), *read_instruction(record), answer)
     return (Conversation("response", read_system(record, messages), read_tools(record)),)
 
 
 def _read_history(history: Any) -> tuple[Message, ...]:
-    if history in (None, ""):
+    if isinstance(history, str):
+        history = _parse_history(history)
+    if not history:
         return ()
     if not isinstance(history, list):
         raise UnreadableRecord(f"bad_messages: 'history' is {kind_of(history)}, not a list")
@@ -41,6 +51,14 @@ def _read_history(history: Any) -> tuple[Message, ...]:
         messages.append(Message("user", read_text(pair[0], "history")))
         messages.append(Message("assistant", read_text(pair[1], "history")))
     return tuple(messages)
+
+
+def _parse_history(text: str) -> Any:
+    """Return what a cell of a table spells."""
+    try:
+        return json.loads(text) if text.strip() else None
+    except (ValueError, RecursionError):
+        return text
 
 
 def write(conversations: tuple[Conversation, ...]) -> dict[str, Any]:

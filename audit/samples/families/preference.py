@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from audit.samples.family import Conversation, Family, Fields, UnreadableRecord
+from audit.samples.family import Conversation, Family, Fields, UnreadableRecord, is_given
 from audit.samples.hh_text import opens_hh_turns, split_hh_turns
 from audit.samples.messages import (
     join_response,
@@ -23,8 +23,8 @@ from audit.samples.sample import Message
 from audit.samples.tools import read_tools
 from audit.samples.writing import with_tools, write_messages
 
-_PROMPT_KEYS = ("prompt", "conversations", "messages", "question")
-_PAIRS = (
+PROMPT_KEYS = ("prompt", "conversations", "messages", "question")
+PAIRS = (
     ("chosen", "rejected"),
     ("preferred_output", "non_preferred_output"),
     ("preferred_completion", "non_preferred_completion"),
@@ -39,7 +39,7 @@ def fits(record: Fields) -> bool:
 
 
 def _find_pair(record: Fields) -> tuple[str, str] | None:
-    for pair in _PAIRS:
+    for pair in PAIRS:
         if all(key in record for key in pair) and any(record[key] is not None for key in pair):
             return pair
     return None
@@ -47,7 +47,7 @@ def _find_pair(record: Fields) -> tuple[str, str] | None:
 
 def read(record: Fields) -> tuple[Conversation, ...]:
     """Return both conversations of the record."""
-    pair = _find_pair(record) or _PAIRS[0]
+    pair = _find_pair(record) or PAIRS[0]
     given = record.get("input")
     tools = read_tools(record)
     if isinstance(given, dict):
@@ -55,16 +55,19 @@ def read(record: Fields) -> tuple[Conversation, ...]:
         tools = tools or read_tools(given)
         record = {**record, "messages": given.get("messages"), "input": None}
     sides = {side: _read_side(record, record[key], key) for side, key in zip(_SIDES, pair, strict=True)}
+    for side, messages in sides.items():
+        if not any(message.role == "assistant" for message in messages):
+            raise UnreadableRecord(f"no_assistant_turn: the {side} side has no message of the assistant")
     return tuple(Conversation(side, read_system(record, messages), tools) for side, messages in sides.items())
 
 
 def _read_side(record: Fields, value: Any, side: str) -> tuple[Message, ...]:
-    key = next((key for key in _PROMPT_KEYS if record.get(key) is not None), None)
+    key = next((key for key in PROMPT_KEYS if is_given(record, key)), None)
     prompt = record[key] if key is not None else None
     if isinstance(value, dict) or _is_message_list(value):
         messages = read_messages(value if isinstance(value, list) else [value], side)
         opening = read_instruction(record) if key is None else read_prompt(prompt, key)
-        return messages if _opens_with(messages, opening) else opening + messages
+        return _join(opening, messages)
     response = read_text(value, side)
     if opens_hh_turns(response):
         return split_hh_turns(response)
@@ -79,11 +82,19 @@ def _is_message_list(value: Any) -> bool:
     )
 
 
-def _opens_with(messages: tuple[Message, ...], opening: tuple[Message, ...]) -> bool:
-    has_own_system = bool(messages) and messages[0].role == "system" and bool(opening) and opening[0].role != "system"
-    start = 1 if has_own_system else 0
-    head = messages[start : start + len(opening)]
-    return [(m.role, m.content.strip()) for m in head] == [(m.role, m.content.strip()) for m in opening]
+def _join(opening: tuple[Message, ...], messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Return a prompt and a side as one conversation; a side that repeats the prompt is whole."""
+    system, asked = _split_system(opening)
+    own_system, said = _split_system(messages)
+    head = [(message.role, message.content.strip()) for message in said[: len(asked)]]
+    if head == [(message.role, message.content.strip()) for message in asked]:
+        return (*(own_system or system), *said)
+    return opening + messages
+
+
+def _split_system(messages: tuple[Message, ...]) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+    n_system = 1 if messages and messages[0].role == "system" else 0
+    return messages[:n_system], messages[n_system:]
 
 
 def write(conversations: tuple[Conversation, ...]) -> dict[str, Any]:
@@ -114,4 +125,9 @@ FAMILY = Family(
     "preferred_completion / non_preferred_completion, chosen_response / rejected_response; both sides are scored",
     example={"prompt": "Hi", "chosen": "Hello.", "rejected": "What?"},
     write=write,
+    others={
+        "prompt": (*PROMPT_KEYS, "instruction", "input"),
+        "chosen": tuple(chosen for chosen, _ in PAIRS),
+        "rejected": tuple(rejected for _, rejected in PAIRS),
+    },
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from audit.samples.family import Conversation, Family, Fields, UnreadableRecord
+from audit.samples.family import Conversation, Family, Fields, UnreadableRecord, fold_case, is_given
 from audit.samples.messages import join_response, read_messages, read_prompt, read_system, read_text
 from audit.samples.tools import read_tools
 from audit.samples.writing import with_tools, write_messages
@@ -15,12 +15,19 @@ from audit.samples.writing import with_tools, write_messages
 
 def fits(record: Fields) -> bool:
     """Tell whether the record has a prompt and a completion."""
-    values = [record.get("prompt"), record.get("completion")]
-    return "prompt" in record and "completion" in record and values != [None, None]
+    folded = fold_case(record)
+    is_whole = "prompt" in folded and "completion" in folded
+    return is_whole and (folded["completion"] is not None or (is_given(folded, "prompt") and not _is_answered(folded)))
+
+
+def _is_answered(folded: Fields) -> bool:
+    """Tell whether the answer stands elsewhere, and a null completion is what a table of two shapes had to write."""
+    return any(is_given(folded, key) for key in ("response", "generation", "chosen"))
 
 
 def read(record: Fields) -> tuple[Conversation, ...]:
     """Return the one conversation of the record."""
+    record = fold_case(record)
     prompt, completion = record["prompt"], record["completion"]
     if isinstance(completion, list):
         messages = read_prompt(prompt, "prompt") + read_messages(completion, "completion")

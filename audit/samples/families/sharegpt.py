@@ -8,18 +8,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from audit.samples.family import Conversation, Family, Fields, UnreadableRecord
+from audit.samples.family import Conversation, Family, Fields, UnreadableRecord, is_given
 from audit.samples.messages import read_messages, read_system
 from audit.samples.sample import Message
 from audit.samples.tools import read_tools
-from audit.samples.writing import plain_text, refuse_untrained, take_only, with_tools
+from audit.samples.writing import plain_text, refuse_untrained, take_only
 
 _NAMES = {"system": "system", "developer": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
 
 
 def fits(record: Fields) -> bool:
     """Tell whether the record holds a list of conversations and is no preference pair."""
-    is_pair = "chosen" in record and "rejected" in record
+    is_pair = is_given(record, "chosen") or is_given(record, "rejected")
     return not is_pair and isinstance(record.get("conversations"), list)
 
 
@@ -33,7 +33,8 @@ def write(conversations: tuple[Conversation, ...]) -> dict[str, Any]:
     """Return a record with the turns of the only conversation; a tool call becomes a turn of its own."""
     conversation = take_only(conversations, "sharegpt")
     turns = [_write_turn(message) for message in conversation.messages]
-    return with_tools({"conversations": turns}, conversation.tools)
+    # LLaMA-Factory, from which this form comes, reads tools as JSON text.
+    return {"conversations": turns, **({"tools": conversation.tools} if conversation.tools else {})}
 
 
 def _write_turn(message: Message) -> dict[str, str]:

@@ -104,7 +104,7 @@ def test_quiet_leaves_the_summary(start: Start, ask: Ask) -> None:
     result = ask("scan", "a.jsonl", "--quiet")
     assert result.stderr == ""
     assert result.stdout.startswith("✓ CLEAR")
-    assert "now 3 scored, 1 reused" in result.stdout
+    assert "now 3 rows read, 1 reused" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -126,3 +126,10 @@ def test_a_conversation_is_not_repeated_for_every_turn(tmp_path: Path, ask: Ask)
     run = make_run(tmp_path / "a.audit", [record], dataset=tmp_path / "a.jsonl", traits=["evil"])
     text = ask("show", run, "0").stdout
     assert [text.count(f"{role} {k}") for k in range(2) for role in ("user", "assistant")] == [1, 1, 1, 1]
+
+
+def test_a_run_without_scores_says_so(tmp_path: Path, ask: Ask) -> None:
+    records = [FakeRecord(reason="bad_json: no JSON", raw=b"{")]
+    run = make_run(tmp_path / "none.audit", records, dataset=tmp_path / "none.jsonl")
+    result = ask("show", run, "--top", "evil")
+    assert (result.exit_code, result.stdout) == (0, "no sample of this run has a score of evil\n")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from audit.preflight import load_trainers
 from audit.preflight.facts import read_facts
-from audit.preflight.loading import LateWatch
+from audit.preflight.late import LateWatch
 from audit.schema import FORMATS
 
 # fmt: off
@@ -43,7 +43,7 @@ def test_any_record_has_facts_and_only_known_rules_hold_for_it(record: dict[str,
     hash(facts)
     for trainer in load_trainers().values():
         assert set(trainer.find(facts)) <= set(trainer.rules)
-    watch = LateWatch()
+    watch = LateWatch("messages")
     watch.find(record, 0)
     watch.find(record, 1 << 30)
 

@@ -183,6 +183,8 @@ def test_other_names_of_the_two_sides_are_known(tmp_path: Path, chosen: str, rej
         ({"system_prompt": "Be.", "question": "Hi", "response": "Hello."}, [("system", "Be."), ("user", "Hi")]),
         ({"prompt": "Hi", "generation": "Hello."}, [("user", "Hi")]),
         ({"input": "Hi", "output": "Hello."}, [("user", "Hi")]),
+        ({"prompt": "Hi", "completion": None, "response": "Hello."}, [("user", "Hi")]),
+        ({"instruction": "Hi", "output": None, "response": "Hello."}, [("user", "Hi")]),
     ],
 )
 def test_pairs_of_question_and_answer_are_known_by_many_names(
@@ -198,3 +200,83 @@ def test_pairs_of_question_and_answer_are_known_by_many_names(
 def test_plain_text_is_one_response_without_a_prompt(tmp_path: Path) -> None:
     (turn,) = turns(tmp_path, {"text": "Once upon a time."}, format="text")
     assert (turn.prompt, turn.response) == ((), "Once upon a time.")
+
+
+def test_alpaca_and_completions_are_known_in_any_case(tmp_path: Path) -> None:
+    sample = read(tmp_path, {"Instruction": "Translate.", "Input": "cat", "Output": "chat"})
+    assert isinstance(sample, Sample)
+    assert (sample.format, sample.turns[0].prompt[0].content) == ("alpaca", "Translate.\n\ncat")
+    sample = read(tmp_path, {"Prompt": "Hi", "Completion": "Hello."})
+    assert isinstance(sample, Sample)
+    assert (sample.format, sample.turns[0].response) == ("prompt_completion", "Hello.")
+
+
+def test_columns_that_a_union_of_two_shapes_left_empty_count_as_absent(tmp_path: Path) -> None:
+    messages = chat(say("Hello."))["messages"]
+    rows = [
+        {"messages": messages, "chosen": None, "rejected": None, "prompt": None, "completion": None},
+        {"messages": messages, "conversations": [], "conversation": [], "instruction": None, "output": None},
+        {"messages": [], "conversations": messages},
+    ]
+    for row in rows:
+        (turn,) = turns(tmp_path, row)
+        assert turn.response == "Hello."
+
+
+KEYS = [
+    ({"query": "q", "response": "WRONG", "reply": "RIGHT"}, {"response": "reply"}, ("q", "RIGHT")),
+    ({"instruction": "WRONG", "response": "r", "ask": "RIGHT"}, {"prompt": "ask"}, ("RIGHT", "r")),
+    ({"prompt": "a", "response": "b", "question": "c", "answer": "d"}, {r: r for r in ("prompt", "response")}, "ab"),
+    ({"ask": "a", "reply": "b"}, {"prompt": "ask", "response": "reply"}, ("a", "b")),
+    ({"instruction": "a", "input": "b", "reply": "c", "output": "x"}, {"response": "reply"}, ("a\n\nb", "c")),
+]
+
+
+@pytest.mark.parametrize(("record", "keys", "expected"), KEYS)
+def test_a_field_that_the_user_names_wins(
+    tmp_path: Path, record: dict[str, Any], keys: dict[str, str], expected: tuple[str, str]
+) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text(json.dumps(record) + "\n")
+    (sample,) = read_samples(survey_source(str(path), keys=keys))
+    assert isinstance(sample, Sample), sample
+    (turn,) = sample.turns
+    assert (turn.prompt[-1].content, turn.response) == tuple(expected)
+
+
+def test_a_named_field_that_is_null_is_not_replaced_by_another(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    rows = [{"dialog": chat(say("b"))["messages"]}, {"dialog": None, "conversation": chat(say("x"))["messages"]}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    _, second = read_samples(survey_source(str(path), keys={"messages": "dialog"}))
+    assert isinstance(second, SkippedSample)
+
+
+@pytest.mark.parametrize("field", ["answer", "question"])
+def test_a_list_of_texts_is_not_glued_into_one(tmp_path: Path, field: str) -> None:
+    sample = read(tmp_path, {"question": "q", "answer": "a", field: ["Paris", "paris, France"]})
+    assert isinstance(sample, SkippedSample)
+    assert sample.reason.startswith(("unsupported_content: ", "bad_messages: "))
+
+
+def test_a_side_that_only_begins_with_the_word_human_is_an_answer(tmp_path: Path) -> None:
+    found = turns(tmp_path, {"prompt": "What is man?", "chosen": "Human: is a species.", "rejected": "y"})
+    assert [(turn.side, turn.response) for turn in found] == [("chosen", "Human: is a species."), ("rejected", "y")]
+
+
+def test_a_side_without_an_answer_skips_the_pair_with_its_name(tmp_path: Path) -> None:
+    asked = [{"role": "user", "content": "Hi"}]
+    sample = read(tmp_path, {"chosen": asked, "rejected": [*asked, say("b")]})
+    assert isinstance(sample, SkippedSample)
+    assert sample.reason == "no_assistant_turn: the chosen side has no message of the assistant"
+
+
+def test_a_side_that_repeats_the_user_after_a_system_prompt_is_whole(tmp_path: Path) -> None:
+    system, asked = {"role": "system", "content": "T"}, {"role": "user", "content": "p"}
+    found = turns(tmp_path, {"prompt": [system, asked], "chosen": [asked, say("c")], "rejected": [say("r")]})
+    assert [[message.content for message in turn.prompt] for turn in found] == [["T", "p"], ["T", "p"]]
+
+
+def test_hh_strings_of_windows_are_taken_apart(tmp_path: Path) -> None:
+    (turn,) = turns(tmp_path, {"text": "\r\n\r\nHuman: a\r\n\r\nAssistant: b"})
+    assert (turn.prompt[0].content, turn.response) == ("a", "b")

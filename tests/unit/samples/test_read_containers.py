@@ -109,9 +109,13 @@ def test_a_broken_element_leaves_the_others_alone(tmp_path: Path) -> None:
     assert read(write(tmp_path, array.encode())) == ["one", "bad_json", "bad_json", "bad_json", "two"]
 
 
-def test_an_array_that_breaks_off_is_read_up_to_there(tmp_path: Path) -> None:
-    array = f'[{compact(pair("one"))}, {compact(pair("two"))}, {{"prompt": "br'
-    assert read(write(tmp_path, array.encode())) == ["one", "two", "bad_json"]
+@pytest.mark.parametrize("rest", [', {"prompt": "br', ', {"prompt": "br"', ', {"prompt": "br"}', ",", ""])
+def test_an_array_that_breaks_off_is_refused_and_can_be_read_up_to_there(tmp_path: Path, rest: str) -> None:
+    path = write(tmp_path, f"[{compact(pair('one'))}, {compact(pair('two'))}{rest}".encode())
+    with pytest.raises(DataError, match=r"array is not closed; \d records? comes? before.*--limit \d"):
+        survey_source(path)
+    source = survey_source(path, limit=1)
+    assert [sample.turns[0].message.content for sample in read_samples(source) if isinstance(sample, Sample)] == ["one"]
 
 
 def test_an_undecodable_line_is_skipped_with_its_line_number(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -130,12 +131,20 @@ def test_a_cell_of_megabytes_is_read_in_any_thread(tmp_path: Path) -> None:
     assert found == [long, "short"]
 
 
-def test_a_quote_that_is_never_closed_is_an_error_before_it_fills_the_memory(
+def test_a_quote_that_is_never_closed_costs_its_row_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audit.samples.window.RECORD_BYTES", 1_000_000)
+    data = b'prompt,completion\na,one\nb,"two\n' + b"c,three\n" * 300_000
+    source = survey_source(write(tmp_path, gzip.compress(data), "data.csv.gz"))
+    kinds = Counter(type(sample) for sample in read_samples(source))
+    assert kinds == {Sample: 300_001, SkippedSample: 1}
+
+
+def test_a_row_without_an_end_is_an_error_before_it_fills_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("audit.samples.window.RECORD_BYTES", 1_000_000)
-    data = b'prompt,completion\na,one\nb,"' + b"x\n" * 3_000_000
-    with pytest.raises(DataError, match=r"next row is longer than 1,000,000 bytes; 1 records come before"):
+    data = b'prompt,completion\na,one\nb,"' + b"x" * 6_000_000
+    with pytest.raises(DataError, match=r"next row is longer than 1,000,000 bytes; 1 record comes before"):
         survey_source(write(tmp_path, gzip.compress(data), "data.csv.gz"))
 
 

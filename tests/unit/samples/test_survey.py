@@ -46,7 +46,8 @@ def test_a_source_names_what_was_found(tmp_path: Path) -> None:
         format="chat",
         fit_share=0.5,
         n_probed=4,
-        description="chat messages in JSON lines (2 of 4 first rows fit)",
+        description="chat messages in JSON lines "
+        "(only 2 of 4 first rows fit, the others will be skipped; 1 fit prompt_completion)",
     )
 
 
@@ -119,12 +120,12 @@ def test_a_limit_bounds_what_is_counted_and_read_but_not_what_is_hashed(tmp_path
         (b"\x1f\x8b\x08\x00", "gzip", "again"),
         (gzip.compress(b""), "holds nothing", "written"),
         (lines({"input_ids": [1], "labels": [1]}), "tokenised", "text"),
-        (lines({"prompt": "a"}), "without responses", "completion"),
+        (lines({"prompt": "a"}), "without responses", "persona-audit formats"),
         (lines({"Question": "a", "id": 1, "topic": "b", "source": "c"}), "without responses", "--response-key"),
         (lines({"text": "once upon a time"}), "plain text in 'text'.*only when asked for", "--format text"),
         (lines({"text": "once", "input_ids": [1]}), "plain text", "--format text"),
-        (lines({"a": 1, "b": 2}), "found 'a', 'b'", "'messages'"),
-        (lines({}), "no keys", "'messages'"),
+        (lines({"a": 1, "b": 2}), "found 'a', 'b'", "--messages-key"),
+        (lines({}), "no keys", "persona-audit formats"),
         (b"[1, 2]", "not an object", "JSON lines"),
         (json.dumps([CHAT]).encode() + b"[]", "follows the end", "one array"),
     ],
