@@ -20,7 +20,7 @@ BASELINE_KINDS = ("generate", "prompt", "none")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 # These do not change a score, so they may differ when a run continues. Datasets are compared by content.
-_NOT_COMPARED = frozenset({"out", "fresh", "datasets", "strict", "reference"})
+_NOT_COMPARED = frozenset({"out", "fresh", "datasets", "strict", "reference", "no_cache"})
 _PATHS = ("out", "model", "adapter", "baseline", "reference")
 
 
@@ -49,6 +49,7 @@ class ScanConfig:
         nll: measure the loss of every response, not only of the probe.
         keep_columns: scalar fields of the records that are carried into `samples`.
         reference: run directory of a clean dataset that thresholds come from.
+        no_cache: neither use nor fill the cache of generated baselines.
         strict: stop at the first record that cannot be read.
         fresh: discard what an earlier scan left in the run directory.
 
@@ -88,6 +89,7 @@ class ScanConfig:
     limit: int | None = None
     keep_columns: tuple[str, ...] = ()
     reference: str | None = None
+    no_cache: bool = False
     strict: bool = False
     fresh: bool = False
 

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from audit import __version__
+from audit.answers import cache_path
 from audit.assets import demo_model_dir, demo_reference_path, demo_vectors_dir
+from audit.errors import CacheError
 
 NEEDED = (
     "torch",
@@ -65,6 +67,7 @@ def examine() -> dict[str, Any]:
         "optional_packages": {name: _version(name) for name in OPTIONAL},
         "torch": torch,
         "hub": _examine_hub(),
+        "answer_cache": _examine_answer_cache(),
         "disk": _examine_disk(problems),
         **{name: str(path) for name, path in bundled.items()},
         "problems": problems,
@@ -113,6 +116,14 @@ def _examine_hub() -> dict[str, Any]:
         "token_set": bool(os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN"))
         or token_file.is_file(),
     }
+
+
+def _examine_answer_cache() -> dict[str, Any]:
+    try:
+        path = cache_path()
+    except CacheError as error:
+        return {"path": None, "size_mib": None, "finding": str(error)}
+    return {"path": str(path), "size_mib": round(path.stat().st_size / 2**20, 1) if path.is_file() else None}
 
 
 def _examine_disk(problems: list[dict[str, str]]) -> dict[str, Any]:

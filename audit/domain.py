@@ -73,15 +73,19 @@ def describe_domain(nll_by_turn: Mapping[TurnKey, float], threshold: float | Non
     return Domain(n_probed, float(losses.mean()), out_share, threshold, out_share <= 0.5)
 
 
-def measure_agreement(probe: Sequence[Sample], job: ScoringJob) -> dict[str, float | None]:
+def choose_agreement_samples(probe: Sequence[Sample], seed: int) -> list[Sample]:
+    """Return the seeded samples of the probe, at most 64, whose true baseline is compared with the cheap one."""
+    generator = np.random.default_rng([seed, len(probe)])
+    chosen = np.sort(generator.choice(len(probe), min(len(probe), AGREEMENT_SAMPLES), replace=False))
+    return [probe[position] for position in chosen]
+
+
+def measure_agreement(samples: Sequence[Sample], job: ScoringJob) -> dict[str, float | None]:
     """Return, per trait, the correlation of the prompt baseline's difference with the true one on some samples.
 
-    The model's own responses are generated for 64 seeded samples of the probe. Source: arXiv 2507.21509,
-    appendix I, where the cheap difference agrees well for some traits and badly for others.
+    The job holds the model's own answers to them. Source: arXiv 2507.21509, appendix I, where the cheap difference
+    agrees well for some traits and badly for others.
     """
-    generator = np.random.default_rng([job.seed, len(probe)])
-    chosen = np.sort(generator.choice(len(probe), min(len(probe), AGREEMENT_SAMPLES), replace=False))
-    samples = [probe[position] for position in chosen]
     states = score_turns(samples, replace(job, baseline="generate", is_nll_for_all=False))
     cheap, true = [], []
     for state in states:

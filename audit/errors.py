@@ -66,3 +66,11 @@ class QueryError(AuditError, ValueError):
 
 class ExportError(AuditError, RuntimeError):
     """An export would overwrite its input, or its source has changed since the scan."""
+
+
+class CacheError(AuditError, RuntimeError):
+    """The cache of answers cannot be made, read or written."""
+
+
+class DamagedCacheError(CacheError):
+    """The cache of answers holds something that cannot be read as one."""

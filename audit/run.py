@@ -1,4 +1,4 @@
-"""The whole job: inputs → model → probe → parts → findings, and the `Run` that a user holds afterwards."""
+"""The whole job: inputs → model → probe → answers → parts → findings, and the `Run` that a user holds afterwards."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from audit.baseline import BaselineFile, number_turns, open_baseline
 from audit.config import BASELINE_KINDS, ScanConfig
 from audit.confound import measure_run_agreement
-from audit.domain import DEMO_DOMAIN_NLL, choose_probe, describe_domain, measure_agreement
+from audit.domain import DEMO_DOMAIN_NLL, choose_agreement_samples, choose_probe, describe_domain, measure_agreement
 from audit.errors import DataError, RunError
 from audit.events import Listener, Noted, StageAdvanced, StageFinished, StageStarted, Warned, ignore_events
 from audit.export import ExportReceipt, export_run
 from audit.findings import describe_reference, find_reference, write_findings
 from audit.flag import Reference
+from audit.generation import open_answering
 from audit.inputs import Inputs, read_chosen, read_range, survey_inputs
 from audit.model.chat import render_prompt_or_none
 from audit.parts import score_parts
@@ -173,10 +174,14 @@ def _scan_into(
         refuse_other_model(store, earlier, manifest)
         manifest = {**manifest, "created_at": earlier["created_at"], "timing": earlier["timing"]}
     store.write_manifest(manifest)
-    job = _probe(manifest, config, inputs, job, listener)
+    probe = list(read_chosen(inputs, choose_probe(inputs.n_records, config.seed), turns=config.turns))
+    job = _measure_probe(manifest, config, probe, job, listener)
     store.write_manifest(manifest)
     n_reused = sum(part.n_rows for part in store.parts())
-    n_scored = score_parts(store, manifest, config, inputs, job, listener, n_reused=n_reused)
+    with _answered(store, manifest, plan, probe, job, listener) as job:
+        if config.baseline == "prompt":
+            manifest["baseline"]["agreement"] = measure_agreement(choose_agreement_samples(probe, config.seed), job)
+        n_scored = score_parts(store, manifest, config, inputs, job, listener, n_reused=n_reused)
     if manifest["baseline"]["agreement"] is None and config.baseline not in ("prompt", "none"):
         manifest["baseline"]["agreement"] = measure_run_agreement(store.path)
     manifest["counts"] = count_rows(store.path)
@@ -187,6 +192,7 @@ def _scan_into(
         manifest["notices"].append(warning)
         listener(Warned(warning))
     _conclude(store, manifest, inputs, reference)
+    store.remove_sheet()
     return Run(store.path, manifest, n_scored=n_scored, n_reused=n_reused)
 
 
@@ -223,7 +229,6 @@ def _open_job(plan: Plan) -> Iterator[ScoringJob]:
         model=model,
         units=units,
         baseline=config.baseline,
-        max_new_tokens=config.max_new_tokens,
         max_tokens=min(config.max_tokens or model.context_tokens, model.context_tokens),
         batch_tokens=config.batch_tokens,
         seed=config.seed,
@@ -261,16 +266,15 @@ def _refuse_no_match(baseline: BaselineFile, config: ScanConfig, inputs: Inputs)
         raise DataError(baseline.path, finding, cures[config.baseline_by])
 
 
-def _probe(
-    manifest: dict[str, Any], config: ScanConfig, inputs: Inputs, job: ScoringJob, listener: Listener
+def _measure_probe(
+    manifest: dict[str, Any], config: ScanConfig, probe: Sequence[Sample], job: ScoringJob, listener: Listener
 ) -> ScoringJob:
     """Measure the probe's loss, settle the domain, and return the job with what was measured."""
     with _timed(manifest, "probe"):
-        samples = list(read_chosen(inputs, choose_probe(inputs.n_records, config.seed), turns=config.turns))
-        listener(StageStarted("probing", len(samples), "samples"))
+        listener(StageStarted("probing", len(probe), "samples"))
         losses: dict[TurnKey, float] = {}
-        for start in range(0, len(samples), BLOCK_ROWS):
-            block = samples[start : start + BLOCK_ROWS]
+        for start in range(0, len(probe), BLOCK_ROWS):
+            block = probe[start : start + BLOCK_ROWS]
             losses |= measure_turn_losses(block, job)
             listener(StageAdvanced("probing", len(block)))
         domain = describe_domain(losses, DEMO_DOMAIN_NLL if config.model is None else None)
@@ -278,10 +282,31 @@ def _probe(
         if domain.notice:
             manifest["notices"].append(domain.notice)
             listener(Warned(domain.notice))
-        if config.baseline == "prompt":
-            manifest["baseline"]["agreement"] = measure_agreement(samples, job)
         listener(StageFinished("probing"))
     return replace(job, probed_nll={} if job.is_nll_for_all else losses)
+
+
+@contextmanager
+def _answered(
+    store: RunStore, manifest: dict[str, Any], plan: Plan, probe: Sequence[Sample], job: ScoringJob, listener: Listener
+) -> Iterator[ScoringJob]:
+    """Give the job with the model's own answers that it needs: to every prompt, to some of the probe, or none."""
+    config = plan.config
+    if config.baseline not in ("generate", "prompt"):
+        yield job
+        return
+    with open_answering(store.sheet_path, plan, job, listener) as answering:
+        with _timed(manifest, "generating"):
+            if config.baseline == "prompt":
+                chosen = choose_agreement_samples(probe, config.seed)
+                job = answering.answer_samples(chosen, len(chosen), job)
+            else:
+                n = plan.inputs.n_records
+                records = read_range(plan.inputs, 0, n, turns=config.turns, strict=config.strict)
+                job = answering.answer_samples((record for record in records if isinstance(record, Sample)), n, job)
+        manifest["baseline"] |= answering.sheet.count().to_json()
+        store.write_manifest(manifest)
+        yield job
 
 
 @contextmanager

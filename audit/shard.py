@@ -1,7 +1,8 @@
-"""The job for one block of records: samples → baselines → activations → scores → tables.
+"""The job for one block of records: samples → activations of responses and baselines → scores → tables.
 
 A block is a fixed range of records, so which rows share a forward pass never depends on where a run was interrupted
-or how fast the machine is. Knows nothing of run directories; the caller joins blocks into parts.
+or how fast the machine is. Baselines are looked up, never generated here. Knows nothing of run directories; the caller
+joins blocks into parts.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from audit.answers import AnswerSheet
 from audit.baseline import BaselineFile, number_turns
 from audit.model.chat import RenderedTurn, TokenizedTurn, UnscoredTurn, render_turn, tokenize_turns
-from audit.model.generate import answer_prompts
 from audit.model.hidden import project_turns
 from audit.model.load import LoadedModel
 from audit.model.loss import measure_nll
@@ -46,6 +47,7 @@ class ScoringJob:
         units: trait → (layer, unit vector [d] float32).
         baseline: `generate`, `prompt`, `none`, or the ready responses of a file.
         reduction: [d, r] matrix that difference vectors are stored through.
+        answers: the model's own answers, looked up by prompt; None where none are needed.
         keep_columns: fields of the records that become text columns of `samples`.
         is_nll_for_all: measure the loss of every turn; otherwise only `probed_nll` is written.
         probed_nll: what the probe measured, nats per token.
@@ -54,12 +56,12 @@ class ScoringJob:
     model: LoadedModel
     units: dict[str, tuple[int, NDArray[np.float32]]]
     baseline: str | BaselineFile
-    max_new_tokens: int
     max_tokens: int
     batch_tokens: int
     seed: int
     reduction: NDArray[np.float32]
     is_nll_for_all: bool
+    answers: AnswerSheet | None = None
     keep_columns: tuple[str, ...] = ()
     probed_nll: dict[TurnKey, float] = field(default_factory=dict)
 
@@ -129,6 +131,14 @@ def score_turns(samples: Sequence[Sample], job: ScoringJob) -> list[TurnState]:
     return states
 
 
+def list_prompts(samples: Sequence[Sample], job: ScoringJob) -> list[str]:
+    """Return the rendered prompt of every turn that can be scored, in order: what the model has to answer."""
+    states = _begin(samples)
+    _tokenize(states, job)
+    scored = [state.rendered for state in states if state.tokens is not None]
+    return [rendered.prompt_text for rendered in scored if rendered is not None]
+
+
 def measure_turn_losses(samples: Sequence[Sample], job: ScoringJob) -> dict[TurnKey, float]:
     """Return the loss of every turn that can be tokenized, nats per token; nothing is generated or projected."""
     states = _begin(samples)
@@ -181,14 +191,8 @@ def _find_baselines(states: Sequence[TurnState], job: ScoringJob) -> None:
             state.baseline_text = job.baseline.find(state.sample_id, state.ordinal, state.turn)
             state.baseline_reason = _NO_MATCH[job.baseline.by]
     else:
-        answers = answer_prompts(
-            job.model,
-            [state.rendered.prompt_text for state in states if state.rendered is not None],
-            max_new_tokens=job.max_new_tokens,
-            max_tokens=job.max_tokens,
-            batch_tokens=job.batch_tokens,
-            seed=job.seed,
-        )
+        assert job.answers is not None
+        answers = job.answers.find([state.rendered.prompt_text for state in states if state.rendered is not None])
         for state, answer in zip(states, answers, strict=True):
             state.baseline_text = answer.text if answer.text.strip() else None
             state.baseline_reason = (

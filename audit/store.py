@@ -31,9 +31,20 @@ LOCK = "scan.lock"
 INPUTS = "inputs"
 """Directory of what came through standard input. It is named by its content, so `--fresh` may leave it there."""
 
+SHEET = "answers.sqlite"
+"""Where a scan that works keeps the model's answers; a finished run has none."""
+
 COMMITTED_LAST = "samples"
 PART_TABLES = ("turns", "scores", "differences", COMMITTED_LAST)
-RUN_FILES = ("flags.parquet", "clusters.parquet", "cluster_summary.parquet", "verdicts.parquet", "reference.json")
+SHEET_FILES = (SHEET, f"{SHEET}-journal")
+RUN_FILES = (
+    "flags.parquet",
+    "clusters.parquet",
+    "cluster_summary.parquet",
+    "verdicts.parquet",
+    "reference.json",
+    *SHEET_FILES,
+)
 
 _NAME_BYTES = 255
 _SAMPLED_BYTES = 1 << 20
@@ -68,6 +79,11 @@ class RunStore:
     def manifest_path(self) -> Path:
         """Where the manifest lies."""
         return self.path / MANIFEST
+
+    @property
+    def sheet_path(self) -> Path:
+        """Where the answers lie while a scan works."""
+        return self.path / SHEET
 
     def table_path(self, table: str, part: Part) -> Path:
         """Return where `part` of `table` lies once it is finished."""
@@ -205,6 +221,11 @@ class RunStore:
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace the manifest as a whole."""
         write_bytes(self.manifest_path, json.dumps(manifest, indent=1, allow_nan=False).encode() + b"\n")
+
+    def remove_sheet(self) -> None:
+        """Remove the answers of a scan that is finished; its turns hold what was compared."""
+        for name in SHEET_FILES:
+            (self.path / name).unlink(missing_ok=True)
 
     def _remove_run(self) -> None:
         # The manifest goes first: without it what is left is neither read nor continued.

@@ -12,6 +12,8 @@ from audit.query import open_connection
 from audit.schema import SCORED_STATUSES
 from audit.store import PART_TABLES, RunStore
 
+ANSWER_COUNTS = ("n_prompts", "n_generated", "n_generated_tokens", "n_cached")
+
 
 def count_rows(path: Path) -> dict[str, Any]:
     """Count samples and turns of a run by status; skipped samples also by the code of their reason.
@@ -84,7 +86,11 @@ def summarise_run(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         "vectors": [
             {name: vector[name] for name in ("trait", "layer", "purpose", "source")} for vector in manifest["vectors"]
         ],
-        "baseline": {name: manifest["baseline"][name] for name in ("kind", "agreement", "parameters")},
+        "baseline": {
+            **{name: manifest["baseline"][name] for name in ("kind", "agreement", "parameters")},
+            # A run written by an older version did not count them.
+            **{name: manifest["baseline"].get(name) for name in ANSWER_COUNTS},
+        },
         "counts": {
             **counts,
             "n_flagged": n_flagged,

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from audit.cli.cache import cache
 from audit.cli.check import check
 from audit.cli.completion import completion
 from audit.cli.doctor import doctor
@@ -45,7 +46,7 @@ class RootGroup(click.Group):
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             is_scan = ctx.invoked_subcommand == "scan"
-            _complain("Interrupted." + (" Finished parts are kept: the same command continues." if is_scan else ""))
+            _complain("Interrupted." + (" What is finished is kept: the same command continues." if is_scan else ""))
             ctx.exit(EXIT_INTERRUPTED)
         except BrokenPipeError:
             # Whoever read our output has seen enough; keep the interpreter from complaining when it flushes.
@@ -101,7 +102,7 @@ def cli() -> None:
     """
 
 
-for _command in (scan, summary, query, show, export, check, vectors, formats, doctor, completion):
+for _command in (scan, summary, query, show, export, check, vectors, formats, cache, doctor, completion):
     cli.add_command(_command)
 
 

@@ -97,6 +97,7 @@ scoring_options = option_group(
         show_default=True,
         help="How rows of a baseline FILE are matched.",
     ),
+    click.option("--no-cache", is_flag=True, help="Neither use nor fill the cache of the model's own answers."),
     click.option("--reference", metavar="RUN", help="Finished run over clean data that thresholds come from."),
     click.option("--nll", is_flag=True, help="Measure the loss of every response, not only of a probe."),
 )

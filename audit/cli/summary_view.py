@@ -164,7 +164,17 @@ def _baseline(baseline: Mapping[str, Any]) -> str:
     }.get(baseline["kind"], str(baseline["kind"]))
     agreement = baseline["agreement"] or {}
     known = [f"{one_line(trait)} {format_number(r, 2)}" for trait, r in agreement.items() if r is not None]
+    if baseline.get("n_prompts") is not None:
+        words += f" ({_answers(baseline)})"
     return f"{words}; the cheap baseline agrees r = {', '.join(known)}" if known else words
+
+
+def _answers(baseline: Mapping[str, Any]) -> str:
+    tokens = f" with {count_noun(baseline['n_generated_tokens'], 'token')}" if baseline["n_generated"] else ""
+    return (
+        f"{count_noun(baseline['n_prompts'], 'distinct prompt')}: {baseline['n_generated']:,} answered{tokens}, "
+        f"{baseline['n_cached']:,} from the cache"
+    )
 
 
 def _records(counts: Mapping[str, Any]) -> str:

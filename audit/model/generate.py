@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
+from audit.answers import Answer
 from audit.model.batches import choose_pad_id, pad_left, plan_batches, run_batches
 from audit.model.load import LoadedModel
 from audit.model.template import PLAIN_STOP
@@ -28,26 +29,14 @@ GENERATION_PARAMETERS: dict[str, Any] = {
 }
 """How baselines are generated: greedily, whatever the model's own generation_config.json asks for."""
 
+GENERATION_VERSION = 1
+"""Raised when a change of this file may change an answer: cached answers of an earlier version are then not used."""
+
 # Its constructor carries no annotations.
 _config_class: Any = GenerationConfig
 
 _ROUND_TOKENS = (32, 64, 128, 256)
 _MAX_ROWS = 128
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A generated response.
-
-    Attributes:
-        text: without special tokens; empty where the prompt leaves no room or the model ends at once.
-        n_tokens: generated tokens before the one that ends the response.
-        finished: the model ended the response itself.
-    """
-
-    text: str
-    n_tokens: int
-    finished: bool
 
 
 @dataclass(slots=True)

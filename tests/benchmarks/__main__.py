@@ -69,14 +69,18 @@ def audit(*arguments: str) -> list[str]:
 def measure_all(folder: Path) -> list[Result]:
     """Run every measurement; `folder` is for what the commands write."""
     help_s = statistics.median(run_command(audit("--help")).wall_s for _ in range(HELP_RUNS))
-    demo = run_command(audit("scan", "examples/demo.jsonl", "--out", str(folder / "demo.audit"), "--quiet"))
+    demo = run_command(
+        audit("scan", "examples/demo.jsonl", "--out", str(folder / "demo.audit"), "--quiet", "--no-cache")
+    )
     peaks = {}
     for n_rows in (SMALL_ROWS, LARGE_ROWS):
         data = folder / f"{n_rows}.jsonl"
         labels = folder / f"{n_rows}.labels.jsonl"
         make = ["--rows", str(n_rows), "--seed", str(WORLD_SEED), "--output", str(data), "--labels", str(labels)]
         run_command([sys.executable, "-m", "audit.demo.world", *make])
-        peaks[n_rows] = run_command(audit("scan", str(data), "--out", str(folder / f"{n_rows}.audit"), "--quiet"))
+        peaks[n_rows] = run_command(
+            audit("scan", str(data), "--out", str(folder / f"{n_rows}.audit"), "--quiet", "--no-cache")
+        )
     growth = peaks[LARGE_ROWS].peak_mib / peaks[SMALL_ROWS].peak_mib
     return [
         _result("S1", "scan of the 1,000 demo rows with generated baselines", demo.wall_s, 60.0, "s"),

@@ -1,0 +1,25 @@
+"""Answers to prompts as values and on disk: who gave them, the sheet of one run, the cache that runs share.
+
+Knows no model: prompts are text, and who answers is a description that the caller makes.
+"""
+
+from audit.answers.answer import Answer, Generator
+from audit.answers.cache import AnswerCache, CacheState, Cleared, clear_cache, describe_cache, open_cache
+from audit.answers.place import cache_limit_bytes, cache_path
+from audit.answers.sheet import AnswerCounts, AnswerSheet, open_sheet
+
+__all__ = [
+    "Answer",
+    "AnswerCache",
+    "AnswerCounts",
+    "AnswerSheet",
+    "CacheState",
+    "Cleared",
+    "Generator",
+    "cache_limit_bytes",
+    "cache_path",
+    "clear_cache",
+    "describe_cache",
+    "open_cache",
+    "open_sheet",
+]

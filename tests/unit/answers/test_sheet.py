@@ -1,0 +1,88 @@
+"""The sheet of a run: prompts in order, each with one answer, kept over a kill."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from audit.answers import Answer, AnswerSheet, Generator, open_sheet
+from audit.errors import RunError
+
+ME = Generator("me", {"fingerprint": "a"})
+
+
+def answer(text: str) -> Answer:
+    return Answer(text, len(text), True)
+
+
+def prompts(sheet: AnswerSheet, n: int = 2) -> list[list[str]]:
+    return [[line.prompt for line in shard] for shard in sheet.read_shards(n)]
+
+
+def test_a_prompt_keeps_its_first_place_however_often_it_comes(tmp_path: Path) -> None:
+    with open_sheet(tmp_path / "sheet", ME) as sheet:
+        sheet.add_prompts(["b", "a", "b"])
+        sheet.add_prompts(["a", "c", "b", "\ud800 d"])
+        assert prompts(sheet) == [["b", "a"], ["c", "\ud800 d"]]
+        assert prompts(sheet, 3) == [["b", "a", "c"], ["\ud800 d"]]
+
+
+def test_a_list_that_was_cut_off_is_continued_in_the_same_order(tmp_path: Path) -> None:
+    with open_sheet(tmp_path / "sheet", ME) as sheet:
+        sheet.add_prompts(["b", "a"])
+    with open_sheet(tmp_path / "sheet", ME) as sheet:
+        assert not sheet.is_listed
+        sheet.add_prompts(["b", "a", "c"])
+        sheet.close_list()
+    with open_sheet(tmp_path / "sheet", ME) as sheet:
+        assert sheet.is_listed
+        assert prompts(sheet, 9) == [["b", "a", "c"]]
+
+
+def test_the_first_answer_stays_and_is_counted_where_it_came_from(tmp_path: Path) -> None:
+    with open_sheet(tmp_path / "sheet", ME) as sheet:
+        sheet.add_prompts(["a", "b", "c"])
+        sheet.add_answers({ME.key("a"): answer("one")}, is_cached=True)
+        sheet.add_answers({ME.key("a"): answer("two"), ME.key("b"): answer("")}, is_cached=False)
+    with open_sheet(tmp_path / "sheet", ME) as sheet:
+        assert sheet.find(["b", "a", "b"]) == [answer(""), answer("one"), answer("")]
+        counts = sheet.count()
+        assert (counts.n_prompts, counts.n_generated, counts.n_generated_tokens, counts.n_cached) == (3, 1, 0, 1)
+        assert [line.is_answered for shard in sheet.read_shards(9) for line in shard] == [True, True, False]
+
+
+def test_a_prompt_without_an_answer_is_an_error_that_names_the_data(tmp_path: Path) -> None:
+    with open_sheet(tmp_path / "sheet", ME) as sheet:
+        sheet.add_prompts(["a"])
+        for prompt in ("a", "never listed"):
+            with pytest.raises(RunError, match="changed since the scan began"):
+                sheet.find([prompt])
+
+
+def test_another_generators_sheet_and_a_damaged_one_are_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "sheet"
+    with open_sheet(path, ME) as sheet:
+        sheet.add_prompts(["a"])
+        sheet.close_list()
+    with open_sheet(path, Generator("me", {"fingerprint": "b"})) as sheet:
+        assert not sheet.is_listed
+        assert sheet.count().n_prompts == 0
+    path.write_bytes(b"no database" * 1000)
+    with open_sheet(path, ME) as sheet:
+        assert sheet.count().n_prompts == 0
+
+
+def test_a_sheet_that_breaks_while_it_is_used_is_an_error_of_the_run(tmp_path: Path) -> None:
+    with open_sheet(tmp_path / "sheet", ME) as sheet:
+        with closing(sqlite3.connect(tmp_path / "sheet")) as connection:
+            connection.execute("DROP TABLE prompts")
+        with pytest.raises(RunError, match="--fresh"):
+            sheet.add_prompts(["a"])
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="--out"), open_sheet(tmp_path / "missing" / "sheet", ME):
+        pass
