@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import lgamma
 
@@ -47,29 +47,57 @@ class Clustering:
     n_clusters: int
 
 
-def cluster_differences(sample_ids: NDArray[np.int64], difference_nr: NDArray[np.float32], *, seed: int) -> Clustering:
-    """Cluster samples by their difference vectors [n, r]; k grows with the square root of n, up to 64."""
+def cluster_differences(
+    sample_ids: NDArray[np.int64], read_blocks: Callable[[], Iterable[NDArray[np.float32]]], *, seed: int
+) -> Clustering:
+    """Cluster samples by their difference vectors; k grows with the square root of n, up to 64.
+
+    Args:
+        read_blocks: gives the vectors in blocks [*, r], in the order of `sample_ids`; called twice, so that they never
+            stand in memory together.
+    """
     n = len(sample_ids)
     k = int(np.clip(round(np.sqrt(n) / 2), 2, MAX_CLUSTERS))
-    vectors = np.ascontiguousarray(difference_nr, dtype=np.float32)
-    generator = np.random.default_rng(seed)
-    training = vectors[np.sort(generator.choice(n, min(n, k * TRAIN_PER_CLUSTER), replace=False))]
+    chosen = np.sort(np.random.default_rng(seed).choice(n, min(n, k * TRAIN_PER_CLUSTER), replace=False))
+    training = _pick_rows(read_blocks(), chosen)
     kmeans = faiss.Kmeans(
-        vectors.shape[1], k, niter=25, nredo=3, seed=seed, min_points_per_centroid=1, max_points_per_centroid=1 << 30
+        training.shape[1], k, niter=25, nredo=3, seed=seed, min_points_per_centroid=1, max_points_per_centroid=1 << 30
     )
     kmeans.train(training)
-    squared, nearest = kmeans.index.search(vectors, 1)
-    sizes = np.bincount(nearest[:, 0], minlength=k)
+    axes = _principal_axes(training)
+    centre = training.mean(axis=0)
+    nearest_n = np.empty(n, dtype=np.int32)
+    distance_n = np.empty(n, dtype=np.float32)
+    xy_n2 = np.empty((n, 2), dtype=np.float32)
+    start = 0
+    for block in read_blocks():
+        stop = start + len(block)
+        squared, nearest = kmeans.index.search(np.ascontiguousarray(block, dtype=np.float32), 1)
+        nearest_n[start:stop] = nearest[:, 0]
+        distance_n[start:stop] = np.sqrt(np.maximum(squared[:, 0], 0.0))
+        xy_n2[start:stop] = (block - centre) @ axes.T
+        start = stop
+    sizes = np.bincount(nearest_n, minlength=k)
     by_size = np.argsort(-sizes, kind="stable")
     number_of = np.empty(k, dtype=np.int32)
     number_of[by_size] = np.arange(k, dtype=np.int32)
     return Clustering(
         sample_ids=sample_ids,
-        cluster_n=number_of[nearest[:, 0]],
-        distance_n=np.sqrt(np.maximum(squared[:, 0], 0.0)),
-        xy_n2=_principal_coordinates(vectors, training),
+        cluster_n=number_of[nearest_n],
+        distance_n=distance_n,
+        xy_n2=xy_n2,
         n_clusters=int((sizes > 0).sum()),
     )
+
+
+def _pick_rows(blocks: Iterable[NDArray[np.float32]], chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the rows of these positions, counted over all blocks; `chosen` is sorted."""
+    picked, start = [], 0
+    for block in blocks:
+        low, high = np.searchsorted(chosen, [start, start + len(block)])
+        picked.append(block[chosen[low:high] - start])
+        start += len(block)
+    return np.ascontiguousarray(np.concatenate(picked), dtype=np.float32)
 
 
 def clusters_table(clustering: Clustering) -> pa.Table:
@@ -122,10 +150,15 @@ def summarise_clusters(
     clustering: Clustering,
     *,
     flagged_n: NDArray[np.bool_],
-    scores: Mapping[str, NDArray[np.float64]],
+    scores: Iterable[tuple[str, NDArray[np.float64]]],
     keywords: Sequence[Sequence[str]],
 ) -> pa.Table:
-    """Return the rows of `cluster_summary`; `flagged_n` and `scores` follow the order of the clustering's samples."""
+    """Return the rows of `cluster_summary`.
+
+    Args:
+        flagged_n: in the order of the clustering's samples.
+        scores: trait and its scores in that order; taken one after the other, so that they need not exist together.
+    """
     n, n_flagged = len(clustering.sample_ids), int(flagged_n.sum())
     rows: list[dict[str, object]] = []
     p_values = []
@@ -144,12 +177,16 @@ def summarise_clusters(
                 "enrichment": share * n / n_flagged if n_flagged else None,
                 "keywords": list(keywords[cluster]),
                 "example_ids": clustering.sample_ids[nearest].tolist(),
-                **{trait: _mean(values[members]) for trait, values in scores.items()},
             }
         )
+    traits = []
+    for trait, values in scores:
+        traits.append(trait)
+        for cluster, row in enumerate(rows):
+            row[trait] = _mean(values[clustering.cluster_n == cluster])
     for row, q in zip(rows, benjamini_hochberg(np.asarray(p_values)).tolist(), strict=True):
         row["q_value"] = q
-    return pa.Table.from_pylist(rows, schema=cluster_summary_schema(tuple(scores)))
+    return pa.Table.from_pylist(rows, schema=cluster_summary_schema(tuple(traits)))
 
 
 def hypergeometric_tail(hits: int, n: int, n_marked: int, n_drawn: int) -> float:
@@ -167,13 +204,13 @@ def hypergeometric_tail(hits: int, n: int, n_marked: int, n_drawn: int) -> float
     return float(min(1.0, np.exp(logs).sum())) if logs else 0.0
 
 
-def _principal_coordinates(vectors_nr: NDArray[np.float32], training: NDArray[np.float32]) -> NDArray[np.float32]:
-    centre = training.mean(axis=0)
-    _, _, axes = np.linalg.svd(training - centre, full_matrices=False)
+def _principal_axes(training: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the first two principal axes [2, r]."""
+    _, _, axes = np.linalg.svd(training - training.mean(axis=0), full_matrices=False)
     axes = axes[:2]
     # The sign of a principal axis is arbitrary; fixed here so that a map does not flip between runs.
     signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
-    return np.asarray((vectors_nr - centre) @ (axes * signs[:, None]).T, dtype=np.float32)
+    return np.asarray(axes * signs[:, None], dtype=np.float32)
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:

@@ -6,27 +6,18 @@ Everything here can be computed again from the parts; nothing here changes a sco
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import duckdb
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from audit.assets import DEMO_MODEL_ID, demo_reference_path
-from audit.cluster import (
-    MIN_SAMPLES,
-    Clustering,
-    choose_text_ids,
-    cluster_differences,
-    clusters_table,
-    find_keywords,
-    summarise_clusters,
-)
 from audit.errors import RunError
 from audit.flag import (
     Reference,
@@ -38,11 +29,22 @@ from audit.flag import (
     make_reference,
     verdicts_table,
 )
-from audit.inputs import Inputs, read_chosen
+from audit.groups import write_clusters
+from audit.inputs import Inputs
 from audit.query import open_connection
-from audit.query.relations import score_kind
+from audit.query.relations import list_manifest_traits, score_kind
+from audit.query.stored import find_stored_scores
 from audit.schema import FLAGS, SCORED_SIDES
-from audit.store import RunStore, replacing, write_bytes, write_table
+from audit.store import (
+    ROW_GROUP_ROWS,
+    SAMPLE_SCORES,
+    RunStore,
+    name_unfinished,
+    replacing,
+    write_bytes,
+    write_table,
+)
+from audit.wide import RunScores, gather_scores, read_gathered, read_sample_ids, write_sample_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,58 +108,66 @@ def reference_from_run(path: Path, *, seed: int) -> Reference:
     undecided = _why_undecided(manifest)
     if undecided is not None:
         raise RunError(str(path), f"cannot be a reference: {undecided}", "use data that the model knows")
-    with open_connection(path) as connection:
-        sample_ids, scores = _read_scores(connection, manifest)
-        judged_n = _judged(connection, manifest, sample_ids)
-    clean = {
-        name: replace(trait, max_n=trait.max_n[judged_n], mean_n=trait.mean_n[judged_n])
-        for name, trait in scores.items()
-    }
-    return make_reference(
-        str(path),
-        model_fingerprint=manifest["model"]["fingerprint"],
-        score_kind=score_kind(manifest),
-        scored_with=describe_scoring(manifest),
-        scores=clean,
-        seed=seed,
-    )
+    with _gathered(RunStore(path), manifest) as wide:
+        judged_n = _judged(path, manifest, read_sample_ids(wide))
+        return make_reference(
+            str(path),
+            model_fingerprint=manifest["model"]["fingerprint"],
+            score_kind=score_kind(manifest),
+            scored_with=describe_scoring(manifest),
+            scores=RunScores(wide, manifest, judged_n),
+            seed=seed,
+        )
+
+
+@contextmanager
+def _gathered(store: RunStore, manifest: dict[str, Any]) -> Iterator[Path]:
+    """Give a run's wide table; where it has none, one that is computed for the moment and lies outside the run."""
+    stored = find_stored_scores(store, list_manifest_traits(manifest))
+    if stored is not None:
+        yield stored
+        return
+    with TemporaryDirectory(prefix="persona-audit-") as folder:
+        gather_scores(store, manifest, Path(folder) / SAMPLE_SCORES)
+        yield Path(folder) / SAMPLE_SCORES
 
 
 def write_findings(store: RunStore, manifest: dict[str, Any], inputs: Inputs, reference: Reference | None) -> Findings:
-    """Compute and write flags, verdicts and clusters of a run whose parts are all there."""
-    kind = score_kind(manifest)
-    undecided = _why_undecided(manifest)
-    with open_connection(store.path) as connection:
-        sample_ids, scores = _read_scores(connection, manifest)
-        judged_n = _judged(connection, manifest, sample_ids)
-    if undecided is not None:
-        judged_n[:] = False
+    """Compute and write flags, verdicts, clusters and the wide table of a run whose parts are all there."""
+    # The wide table repeats what the other files say: it goes first and comes last, so that it is never out of date.
+    store.sample_scores_path.unlink(missing_ok=True)
     (store.path / "reference.json").unlink(missing_ok=True)
     if reference is not None:
         write_bytes(store.path / "reference.json", reference.to_json().encode())
-    any_flag_n = np.zeros(len(sample_ids), dtype=bool)
-    n_flagged: dict[str, int] = {}
-    with (
-        replacing(store.path / "flags.parquet") as unfinished,
-        pq.ParquetWriter(unfinished, FLAGS, compression="zstd") as writer,
-    ):
-        for trait, own in scores.items():
-            table = flag_trait(
-                trait,
-                own,
-                reference.traits[trait] if reference else None,
-                sample_ids=sample_ids,
-                has_difference=kind != "projection",
-                judged_n=judged_n,
-            )
-            writer.write_table(table)
-            flagged_ids = table.filter(table["flagged"])["sample_id"].to_numpy()
-            any_flag_n[np.searchsorted(sample_ids, flagged_ids)] = True
-            n_flagged[trait] = len(flagged_ids)
+    gathered = name_unfinished(store.sample_scores_path)
+    try:
+        gather_scores(store, manifest, gathered)
+        return _write_findings(store, manifest, inputs, reference, gathered)
+    finally:
+        gathered.unlink(missing_ok=True)
+
+
+def _write_findings(
+    store: RunStore, manifest: dict[str, Any], inputs: Inputs, reference: Reference | None, gathered: Path
+) -> Findings:
+    undecided = _why_undecided(manifest)
+    sample_ids, scores = read_sample_ids(gathered), RunScores(gathered, manifest)
+    judged_n = _judged(store.path, manifest, sample_ids)
+    if undecided is not None:
+        judged_n[:] = False
+    flagged_nk, has_score_n = _write_flags(store, manifest, scores, sample_ids, judged_n, reference)
+    n_flagged = dict(zip(scores, flagged_nk.sum(axis=0).tolist(), strict=True))
     verdicts = judge_traits(scores, reference, n_flagged=n_flagged, judged_n=judged_n, undecided=undecided)
     write_table(store.path / "verdicts.parquet", verdicts_table(verdicts))
-    n_clusters = _write_clusters(store, manifest, inputs, scores, sample_ids, any_flag_n)
-    has_score_n = np.logical_or.reduce([np.isfinite(own.max_n) for own in scores.values()])
+    any_flag_n = np.asarray(flagged_nk.any(axis=1))
+    cluster_n = write_clusters(store, manifest, inputs, scores, sample_ids, any_flag_n)
+    write_sample_scores(
+        store.sample_scores_path,
+        tuple(scores),
+        read_gathered(gathered),
+        flagged_nk=flagged_nk,
+        cluster_n=cluster_n,
+    )
     n_judged = int((has_score_n & judged_n).sum()) if reference else 0
     return Findings(
         verdicts=verdicts,
@@ -166,9 +176,40 @@ def write_findings(store: RunStore, manifest: dict[str, Any], inputs: Inputs, re
             "n_judged": n_judged,
             "n_flagged": int(any_flag_n.sum()),
             "expected_false_flags": reference.any_share * n_judged if reference else None,
-            "n_clusters": n_clusters,
+            "n_clusters": int(cluster_n.max(initial=-1)) + 1,
         },
     )
+
+
+def _write_flags(
+    store: RunStore,
+    manifest: dict[str, Any],
+    scores: RunScores,
+    sample_ids: NDArray[np.int64],
+    judged_n: NDArray[np.bool_],
+    reference: Reference | None,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Write the flags; return them by sample and trait [n, k], and which samples have a score at all."""
+    flagged_nk = np.zeros((len(sample_ids), len(scores)), dtype=bool)
+    has_score_n = np.zeros(len(sample_ids), dtype=bool)
+    with (
+        replacing(store.path / "flags.parquet") as unfinished,
+        pq.ParquetWriter(unfinished, FLAGS, compression="zstd") as writer,
+    ):
+        for k, (trait, own) in enumerate(scores.items()):
+            has_score_n |= np.isfinite(own.max_n)
+            for table in flag_trait(
+                trait,
+                own,
+                reference.traits[trait] if reference else None,
+                sample_ids=sample_ids,
+                has_difference=score_kind(manifest) != "projection",
+                judged_n=judged_n,
+            ):
+                writer.write_table(table)
+                flagged_ids = table.filter(table["flagged"])["sample_id"].to_numpy()
+                flagged_nk[np.searchsorted(sample_ids, flagged_ids), k] = True
+    return flagged_nk, has_score_n
 
 
 def describe_reference(reference: Reference | None) -> dict[str, Any] | None:
@@ -187,38 +228,19 @@ def _empty_scores(manifest: dict[str, Any]) -> dict[str, TraitScores]:
     }
 
 
-def _read_scores(
-    connection: duckdb.DuckDBPyConnection, manifest: dict[str, Any]
-) -> tuple[NDArray[np.int64], dict[str, TraitScores]]:
-    names = [vector["trait"] for vector in manifest["vectors"]]
-    wanted = ", ".join(f'"{name}", "{name}_mean"' for name in names)
-    table = connection.sql(f"SELECT sample_id, {wanted} FROM sample_scores ORDER BY sample_id").to_arrow_table()
-    scores = {
-        vector["trait"]: TraitScores(
-            vector["layer"],
-            vector["sha256"],
-            _floats(table, vector["trait"]),
-            _floats(table, f"{vector['trait']}_mean"),
-        )
-        for vector in manifest["vectors"]
-    }
-    return table["sample_id"].to_numpy(), scores
-
-
-def _judged(
-    connection: duckdb.DuckDBPyConnection, manifest: dict[str, Any], sample_ids: NDArray[np.int64]
-) -> NDArray[np.bool_]:
+def _judged(path: Path, manifest: dict[str, Any], sample_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return False for samples with an answer, trained towards, whose loss lies above the domain's threshold."""
     judged = np.ones(len(sample_ids), dtype=bool)
     threshold = manifest["domain"]["threshold"]
     if threshold is None:
         return judged
-    outside = connection.execute(
-        "SELECT DISTINCT sample_id FROM turns WHERE response_nll > ? AND part = 'answer' AND list_contains(?, side) "
-        "ORDER BY sample_id",
-        [threshold, list(SCORED_SIDES)],
-    ).fetchnumpy()["sample_id"]
-    judged[np.searchsorted(sample_ids, outside)] = False
+    with open_connection(path) as connection:
+        outside = connection.sql(
+            "SELECT sample_id FROM turns WHERE response_nll > ? AND part = 'answer' AND list_contains(?, side)",
+            params=[threshold, list(SCORED_SIDES)],
+        ).to_arrow_reader(ROW_GROUP_ROWS)
+        for batch in outside:
+            judged[np.searchsorted(sample_ids, batch.column(0).to_numpy())] = False
     return judged
 
 
@@ -230,63 +252,3 @@ def _why_undecided(manifest: dict[str, Any]) -> str | None:
             f"{domain['out_share']:.0%} of the probe above {domain['threshold']}"
         )
     return None
-
-
-def _write_clusters(
-    store: RunStore,
-    manifest: dict[str, Any],
-    inputs: Inputs,
-    scores: dict[str, TraitScores],
-    sample_ids: NDArray[np.int64],
-    any_flag_n: NDArray[np.bool_],
-) -> int:
-    seed = int(manifest["config"]["seed"])
-    clustered_ids, difference_nr = _read_differences(store)
-    if len(clustered_ids) < MIN_SAMPLES:
-        return 0
-    clustering = cluster_differences(clustered_ids, difference_nr, seed=seed)
-    positions = np.searchsorted(sample_ids, clustered_ids)
-    write_table(store.path / "clusters.parquet", clusters_table(clustering))
-    summary = summarise_clusters(
-        clustering,
-        flagged_n=any_flag_n[positions],
-        scores={trait: own.mean_n[positions] for trait, own in scores.items()},
-        keywords=_read_keywords(inputs, clustering, seed, manifest["config"]["turns"]),
-    )
-    write_table(store.path / "cluster_summary.parquet", summary)
-    return clustering.n_clusters
-
-
-def _read_differences(store: RunStore) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return sample ids and the mean difference vector [n, r] over each sample's scored answers."""
-    ids, means = [], []
-    for part in store.parts():
-        table = pq.read_table(store.table_path("differences", part))
-        is_scored = pc.is_in(table["side"], pa.array(SCORED_SIDES))
-        table = table.filter(pc.and_(is_scored, pc.equal(table["part"], "answer")))
-        if table.num_rows == 0:
-            continue
-        vectors_nr = table["difference"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
-        unique, inverse, counts = np.unique(table["sample_id"].to_numpy(), return_inverse=True, return_counts=True)
-        sums = np.zeros((len(unique), vectors_nr.shape[1]))
-        np.add.at(sums, inverse, vectors_nr)
-        ids.append(unique)
-        means.append((sums / counts[:, None]).astype(np.float32))
-    if not ids:
-        return np.zeros(0, np.int64), np.zeros((0, 0), np.float32)
-    return np.concatenate(ids), np.concatenate(means)
-
-
-def _read_keywords(inputs: Inputs, clustering: Clustering, seed: int, turns: str) -> list[list[str]]:
-    cluster_of = choose_text_ids(clustering, seed=seed)
-    texts = (
-        (cluster_of[sample.sample_id], turn.response)
-        for sample in read_chosen(inputs, cluster_of.keys(), turns=turns)
-        for turn in sample.turns
-        if turn.side in SCORED_SIDES and turn.part == "answer"
-    )
-    return find_keywords(texts, clustering.n_clusters)
-
-
-def _floats(table: pa.Table, column: str) -> NDArray[np.float64]:
-    return np.asarray(table[column].cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)

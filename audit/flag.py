@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import NormalDist
@@ -32,6 +32,7 @@ from audit.score import (
     percentile_of,
     shift_interval,
 )
+from audit.store import ROW_GROUP_ROWS
 
 MAX_REFERENCE_ROWS = 20_000
 """Rows of a reference that are kept: as many as the published threshold came from."""
@@ -180,42 +181,47 @@ def flag_trait(
     sample_ids: NDArray[np.int64],
     has_difference: bool,
     judged_n: NDArray[np.bool_],
-) -> pa.Table:
-    """Return the rows of `flags` for one trait, for every sample with a score.
+) -> Iterator[pa.Table]:
+    """Yield the rows of `flags` for one trait, for every sample with a score, a row group at a time.
 
     Args:
         judged_n: False where the sample lies outside the model's domain: scored, never flagged.
         has_difference: the scores are differences; otherwise that column stays null.
     """
     rows = np.flatnonzero(np.isfinite(scores.max_n))
-    risk = scores.max_n[rows]
-    judged = judged_n[rows]
-    nothing = pa.nulls(rows.size, pa.float32())
-    columns: dict[str, Any] = {
-        "sample_id": sample_ids[rows],
-        "trait": pa.array([name] * rows.size, pa.string()),
-        "projection_difference": pa.array(risk, pa.float32()) if has_difference else nothing,
-        "risk": pa.array(risk, pa.float32()),
-    }
-    if reference is None:
-        columns |= {"z": nothing, "percentile": nothing, "q_value": nothing}
-        columns["flagged"] = pa.array([False] * rows.size)
-        columns["reason"] = pa.array(["no clean reference"] * rows.size, pa.string())
-        return pa.table(columns).cast(FLAGS)
-    clean = np.asarray(reference.scores_sorted)
-    q = np.full(rows.size, np.nan)
-    q[judged] = benjamini_hochberg(exceedance_p(risk[judged], clean))
-    above = risk > reference.threshold
-    flagged = above & judged
-    reason = np.where(judged, np.where(flagged, "above the clean 95th percentile", ""), "outside the model's domain")
-    columns |= {
-        "z": (risk - clean.mean()) / clean.std() if clean.std() > 0 else nothing,
-        "percentile": percentile_of(risk, clean),
-        "q_value": pa.array(q, pa.float32(), from_pandas=True),
-        "flagged": flagged,
-        "reason": pa.array([text or None for text in reason.tolist()], pa.string()),
-    }
-    return pa.table(columns).cast(FLAGS)
+    clean = np.asarray(reference.scores_sorted) if reference is not None else None
+    q_n = np.full(rows.size, np.nan)
+    if clean is not None:
+        is_judged = judged_n[rows]
+        q_n[is_judged] = benjamini_hochberg(exceedance_p(scores.max_n[rows[is_judged]], clean))
+    for start in range(0, max(rows.size, 1), ROW_GROUP_ROWS):
+        own = rows[start : start + ROW_GROUP_ROWS]
+        risk = scores.max_n[own]
+        nothing = pa.nulls(own.size, pa.float32())
+        columns: dict[str, Any] = {
+            "sample_id": sample_ids[own],
+            "trait": pa.repeat(pa.scalar(name, pa.string()), own.size),
+            "projection_difference": pa.array(risk, pa.float32()) if has_difference else nothing,
+            "risk": pa.array(risk, pa.float32()),
+        }
+        if reference is None or clean is None:
+            columns |= {"z": nothing, "percentile": nothing, "q_value": nothing}
+            columns["flagged"] = pa.repeat(pa.scalar(False), own.size)
+            columns["reason"] = pa.repeat(pa.scalar("no clean reference", pa.string()), own.size)
+        else:
+            judged = judged_n[own]
+            flagged = (risk > reference.threshold) & judged
+            columns |= {
+                "z": (risk - clean.mean()) / clean.std() if clean.std() > 0 else nothing,
+                "percentile": percentile_of(risk, clean),
+                "q_value": pa.array(q_n[start : start + ROW_GROUP_ROWS], pa.float32(), from_pandas=True),
+                "flagged": flagged,
+                "reason": _REASONS.take(pa.array(np.where(judged, 0, 1), mask=judged & ~flagged)),
+            }
+        yield pa.table(columns).cast(FLAGS)
+
+
+_REASONS = pa.array(["above the clean 95th percentile", "outside the model's domain"])
 
 
 def judge_traits(

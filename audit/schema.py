@@ -153,6 +153,24 @@ def cluster_summary_schema(traits: tuple[str, ...]) -> pa.Schema:
     return pa.schema(fixed + means)
 
 
+def sample_scores_schema(traits: tuple[str, ...]) -> pa.Schema:
+    """Return the schema of sample_scores: the fixed columns, one column per trait, one `<trait>_mean` per trait."""
+    fixed = [
+        _field("sample_id", pa.int64(), "position over all inputs, from 0"),
+        _field("source", pa.string(), "path of the input as given"),
+        _field("line", pa.int64(), "line, from 1; row number for tables and arrays"),
+        _field("status", pa.string(), "ok or skipped"),
+        _field("n_response_tokens", pa.int32(), "tokens of the answers that count for the record"),
+        _field("score_kind", pa.string(), "difference, prompt_difference or projection; null where skipped"),
+        _field("flagged", pa.bool_(), "flagged for any trait; null without a score"),
+        _field("flagged_traits", pa.list_(pa.string()), "traits it is flagged for, sorted; null without a score"),
+        _field("cluster_id", pa.int32(), "cluster, from 0; null where not clustered"),
+    ]
+    largest = [_field(trait, pa.float32(), "largest score over the turns that count") for trait in traits]
+    means = [_field(f"{trait}_mean", pa.float32(), "mean score over the turns that count") for trait in traits]
+    return pa.schema([*fixed, *largest, *means])
+
+
 TRAIT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 _FIXED_COLUMNS = frozenset(

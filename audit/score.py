@@ -104,9 +104,13 @@ def benjamini_hochberg(p_n: Floats) -> NDArray[np.float64]:
     if p.size == 0:
         return p.copy()
     order = np.argsort(p)
-    scaled = p[order] * p.size / np.arange(1, p.size + 1)
+    # In place, as there may be ten million.
+    scaled = p[order]
+    scaled *= p.size
+    scaled /= np.arange(1, p.size + 1)
+    np.minimum.accumulate(scaled[::-1], out=scaled[::-1])
     q = np.empty_like(p)
-    q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    q[order] = np.minimum(scaled, 1.0, out=scaled)
     return q
 
 

@@ -34,6 +34,12 @@ INPUTS = "inputs"
 SHEET = "answers.sqlite"
 """Where a scan that works keeps the model's answers; a finished run has none."""
 
+SAMPLE_SCORES = "sample_scores.parquet"
+"""The wide table, written when a run's findings are; without it the relation is computed from the parts."""
+
+ROW_GROUP_ROWS = 122_880
+"""Rows of a Parquet row group: what DuckDB works on at a time."""
+
 COMMITTED_LAST = "samples"
 PART_TABLES = ("turns", "scores", "differences", COMMITTED_LAST)
 SHEET_FILES = (SHEET, f"{SHEET}-journal")
@@ -43,6 +49,7 @@ RUN_FILES = (
     "cluster_summary.parquet",
     "verdicts.parquet",
     "reference.json",
+    SAMPLE_SCORES,
     *SHEET_FILES,
 )
 
@@ -84,6 +91,11 @@ class RunStore:
     def sheet_path(self) -> Path:
         """Where the answers lie while a scan works."""
         return self.path / SHEET
+
+    @property
+    def sample_scores_path(self) -> Path:
+        """Where the wide table of a finished run lies."""
+        return self.path / SAMPLE_SCORES
 
     def table_path(self, table: str, part: Part) -> Path:
         """Return where `part` of `table` lies once it is finished."""
@@ -248,7 +260,7 @@ class RunStore:
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a Parquet file under another name, make it durable, and rename it."""
     with replacing(path) as unfinished:
-        pq.write_table(table, unfinished, compression="zstd", compression_level=3, row_group_size=122_880)
+        pq.write_table(table, unfinished, compression="zstd", compression_level=3, row_group_size=ROW_GROUP_ROWS)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

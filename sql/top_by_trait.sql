@@ -9,10 +9,10 @@
 -- column flagged: whether the record is flagged for any trait
 -- column flagged_traits: the traits it is flagged for
 WITH top AS (
-    SELECT sample_id, max(score) AS score
-    FROM turn_scores
-    WHERE trait = $trait AND score IS NOT NULL
-    GROUP BY sample_id
+    -- Found in one column; the others are then read for these records alone.
+    SELECT sample_id, COLUMNS(lambda name: name = $trait) AS score
+    FROM sample_scores
+    WHERE COLUMNS(lambda name: name = $trait) IS NOT NULL
     ORDER BY score DESC, sample_id
     LIMIT $n
 )

@@ -20,8 +20,10 @@ UNSCORED, FAILED, HOLDS = 0, 1, 2
 NOT_SCANNED = "not_scanned"
 NO_SCORE = "no_score"
 
-_ONLY_REJECTED = """SELECT sample_id FROM turns GROUP BY sample_id
-    HAVING bool_and(side = 'rejected') AND bool_or(status IN ('ok', 'truncated'))"""
+# Asked of records without a score alone, which most runs hardly have: turns are many.
+_ONLY_REJECTED = """SELECT sample_id FROM turns
+    WHERE sample_id IN (SELECT sample_id FROM sample_scores WHERE status = 'ok' AND NOT ({has_score}))
+    GROUP BY sample_id HAVING bool_and(side = 'rejected') AND bool_or(status IN ('ok', 'truncated'))"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +98,8 @@ def _ask(connection: duckdb.DuckDBPyConnection, condition: str, n_records: int, 
         n_flagged=_count_flagged(connection),
         flagged_by_trait=dict(
             connection.execute(
-                "SELECT trait, count(*) FROM flags WHERE flagged GROUP BY trait ORDER BY trait"
+                "SELECT trait, count(*) FROM (SELECT unnest(flagged_traits) AS trait FROM sample_scores WHERE flagged) "
+                "GROUP BY trait ORDER BY trait"
             ).fetchall()
         ),
         is_by_flags=is_by_flags,
@@ -112,8 +115,8 @@ def _check_boolean(connection: duckdb.DuckDBPyConnection, where: str) -> None:
 
 
 def _is_scored(connection: duckdb.DuckDBPyConnection) -> str:
-    has_score = [f"{quote_name(trait)} IS NOT NULL" for trait in list_traits(connection)]
-    return " OR ".join([*has_score, f"sample_id IN ({_ONLY_REJECTED})"])
+    has_score = " OR ".join(f"{quote_name(trait)} IS NOT NULL" for trait in list_traits(connection)) or "false"
+    return f"{has_score} OR sample_id IN ({_ONLY_REJECTED.format(has_score=has_score)})"
 
 
 def _count_flagged(connection: duckdb.DuckDBPyConnection) -> int:
@@ -130,7 +133,7 @@ def _count_unscored(connection: duckdb.DuckDBPyConnection, is_scored: str, n_rec
             GROUP BY code ORDER BY count(*) DESC, code"""
     ).fetchall()
     counts = {str(code): int(count) for code, count in rows}
-    (n_seen,) = connection.execute("SELECT count(*) FROM samples").fetchone() or (0,)
+    (n_seen,) = connection.execute("SELECT count(*) FROM sample_scores").fetchone() or (0,)
     if n_seen < n_records:
         counts[NOT_SCANNED] = n_records - n_seen
     return counts

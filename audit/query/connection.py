@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
 
 from audit.errors import RunError
-from audit.query.relations import SAMPLE_SCORES_COLUMNS, build_views, quote_text
-from audit.store import RunStore
+from audit.query.relations import build_views, list_manifest_traits, quote_text
+from audit.query.stored import find_stored_scores
+from audit.schema import sample_scores_schema
+from audit.store import Part, RunStore
+
+_N_FIXED = len(sample_scores_schema(()))
 
 
-def open_connection(run_path: Path | str) -> duckdb.DuckDBPyConnection:
+def open_connection(run_path: Path | str, *, only: Sequence[Part] | None = None) -> duckdb.DuckDBPyConnection:
     """Open a run, finished or not, with the relations of `RELATIONS` as views.
 
     The connection is in memory, reads files below the run directory only, loads no extension, sees no Python
     variable, and its settings are locked.
+
+    Args:
+        only: these parts alone, and none of the run's findings.
 
     Raises:
         RunError: there is no run, or its files are damaged.
@@ -25,11 +33,12 @@ def open_connection(run_path: Path | str) -> duckdb.DuckDBPyConnection:
     path = Path(os.path.abspath(run_path))
     store = RunStore(path)
     manifest = store.read_manifest()
+    stored = find_stored_scores(store, list_manifest_traits(manifest)) if only is None else None
     connection = duckdb.connect(
         ":memory:", config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
     )
     try:
-        for statement in build_views(store, manifest):
+        for statement in build_views(store, manifest, stored=stored, only=only):
             connection.execute(statement)
     except duckdb.Error as error:
         connection.close()
@@ -42,7 +51,7 @@ def open_connection(run_path: Path | str) -> duckdb.DuckDBPyConnection:
 
 def list_traits(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """Return the traits of an opened run, in the order of its vectors."""
-    columns = connection.table("sample_scores").columns[len(SAMPLE_SCORES_COLUMNS) :]
+    columns = connection.table("sample_scores").columns[_N_FIXED:]
     return [str(name) for name in columns[: len(columns) // 2]]
 
 

@@ -11,8 +11,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from audit.schema import CLUSTERS, FLAGS, SAMPLES, SCORED_SIDES, SCORES, TURNS, VERDICTS, cluster_summary_schema
-from audit.store import RunStore
+from audit.schema import (
+    CLUSTERS,
+    FLAGS,
+    SAMPLES,
+    SCORED_SIDES,
+    SCORES,
+    TURNS,
+    VERDICTS,
+    cluster_summary_schema,
+    sample_scores_schema,
+)
+from audit.store import Part, RunStore
 
 RELATIONS = {
     "samples": "one row per record of the input",
@@ -25,19 +35,6 @@ RELATIONS = {
     "cluster_summary": "one row per cluster",
     "verdicts": "one row per trait",
 }
-
-SAMPLE_SCORES_COLUMNS = (
-    "record.sample_id",
-    "record.source",
-    "record.line",
-    "record.status",
-    "length.n_response_tokens",
-    "score_kind",
-    "flag.flagged",
-    "flag.flagged_traits",
-    "cluster.cluster_id",
-)
-"""The fixed columns of `sample_scores`; after them come one column per trait and one `<trait>_mean` per trait."""
 
 SCORE_KINDS = {
     "generate": "difference",
@@ -68,14 +65,20 @@ def quote_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def build_views(store: RunStore, manifest: Mapping[str, Any]) -> Iterator[str]:
+def build_views(
+    store: RunStore, manifest: Mapping[str, Any], *, stored: Path | None = None, only: Sequence[Part] | None = None
+) -> Iterator[str]:
     """Yield the statements that make the relations of a run, in an order in which each can be made.
 
     A table that an unfinished run does not have yet becomes an empty relation with the right columns.
+
+    Args:
+        stored: the file that `sample_scores` is read from; None: it is computed from the other relations.
+        only: these parts alone, and none of the run's findings.
     """
-    traits = tuple(str(vector["trait"]) for vector in manifest.get("vectors", []))
+    traits = list_manifest_traits(manifest)
     kind = score_kind(manifest)
-    parts = store.parts()
+    parts = store.parts() if only is None else only
     for table, schema in (("samples", SAMPLES), ("turns", TURNS), ("scores", SCORES)):
         yield _view(table, _read_files([store.table_path(table, part) for part in parts], schema))
     for table, schema in (
@@ -85,9 +88,15 @@ def build_views(store: RunStore, manifest: Mapping[str, Any]) -> Iterator[str]:
         ("verdicts", VERDICTS),
     ):
         path = store.path / f"{table}.parquet"
-        yield _view(table, _read_files([path] if path.is_file() else [], schema))
+        yield _view(table, _read_files([path] if path.is_file() and only is None else [], schema))
     yield _view("turn_scores", _turn_scores(kind))
-    yield _view("sample_scores", _sample_scores(traits, kind))
+    wide = sample_scores_schema(traits)
+    yield _view("sample_scores", _read_files([stored], wide) if stored else _sample_scores(traits, kind))
+
+
+def list_manifest_traits(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the traits of a run, in the order of its vectors."""
+    return tuple(str(vector["trait"]) for vector in manifest.get("vectors", []))
 
 
 def score_kind(manifest: Mapping[str, Any]) -> str:
@@ -118,16 +127,20 @@ def _turn_scores(kind: str) -> str:
 
 
 def _sample_scores(traits: Sequence[str], kind: str) -> str:
-    names = [*traits, *(f"{trait}_mean" for trait in traits)]
     largest = [f"max(score) FILTER (trait = {quote_text(t)}) AS {quote_name(t)}" for t in traits]
     means = [f"avg(score) FILTER (trait = {quote_text(t)})::FLOAT AS {quote_name(f'{t}_mean')}" for t in traits]
     sides = ", ".join(quote_text(side) for side in SCORED_SIDES)
-    kind_column = f"CASE WHEN record.status = 'ok' THEN {quote_text(kind)} END AS score_kind"
+    places = {
+        **dict.fromkeys(("sample_id", "source", "line", "status"), "record"),
+        "n_response_tokens": "length",
+        **dict.fromkeys(("flagged", "flagged_traits"), "flag"),
+        "cluster_id": "cluster",
+    }
     columns = ", ".join(
-        [
-            *(kind_column if name == "score_kind" else name for name in SAMPLE_SCORES_COLUMNS),
-            *(f"score.{quote_name(name)}" for name in names),
-        ]
+        f"CASE WHEN record.status = 'ok' THEN {quote_text(kind)} END AS score_kind"
+        if name == "score_kind"
+        else f"{places.get(name, 'score')}.{quote_name(name)}"
+        for name in sample_scores_schema(tuple(traits)).names
     )
     return f"""SELECT {columns}
         FROM samples AS record

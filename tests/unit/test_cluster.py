@@ -28,15 +28,15 @@ def planted() -> tuple[np.ndarray, np.ndarray]:
 
 def test_planted_groups_are_never_mixed_in_a_cluster() -> None:
     group, vectors = planted()
-    clustering = cluster_differences(np.arange(200), vectors, seed=0)
+    clustering = cluster_differences(np.arange(200), lambda: [vectors[:70], vectors[70:]], seed=0)
     for cluster in range(clustering.n_clusters):
         assert len(set(group[clustering.cluster_n == cluster])) == 1
 
 
 def test_clusters_are_numbered_by_size_and_the_same_for_a_seed() -> None:
     _, vectors = planted()
-    one = cluster_differences(np.arange(200), vectors, seed=0)
-    two = cluster_differences(np.arange(200), vectors, seed=0)
+    one = cluster_differences(np.arange(200), lambda: [vectors[:70], vectors[70:]], seed=0)
+    two = cluster_differences(np.arange(200), lambda: [vectors[:70], vectors[70:]], seed=0)
     sizes = np.bincount(one.cluster_n)
     assert (np.diff(sizes) <= 0).all()
     assert clusters_table(one).equals(clusters_table(two))
@@ -44,12 +44,12 @@ def test_clusters_are_numbered_by_size_and_the_same_for_a_seed() -> None:
 
 def test_a_flagged_group_is_enriched_and_its_mean_is_reported() -> None:
     group, vectors = planted()
-    clustering = cluster_differences(np.arange(200), vectors, seed=0)
+    clustering = cluster_differences(np.arange(200), lambda: [vectors[:70], vectors[70:]], seed=0)
     score = np.where(group == 2, 5.0, 0.0)
     rows = summarise_clusters(
         clustering,
         flagged_n=group == 2,
-        scores={"evil": score},
+        scores=[("evil", score)],
         keywords=[[] for _ in range(clustering.n_clusters)],
     ).to_pylist()
     assert sum(row["size"] for row in rows) == 200
@@ -86,7 +86,7 @@ def test_keywords_are_the_words_that_set_a_cluster_apart() -> None:
 
 def test_texts_for_keywords_are_chosen_from_every_cluster() -> None:
     _, vectors = planted()
-    clustering = cluster_differences(np.arange(200) * 3, vectors, seed=0)
+    clustering = cluster_differences(np.arange(200) * 3, lambda: [vectors[:70], vectors[70:]], seed=0)
     chosen = choose_text_ids(clustering, seed=0)
     assert set(chosen.values()) == set(range(clustering.n_clusters))
     assert set(chosen) <= set((np.arange(200) * 3).tolist())

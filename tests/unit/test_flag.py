@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from audit.errors import RunError
@@ -39,13 +40,15 @@ def judge(reference: Reference | None, values: dict[str, np.ndarray], undecided:
     n_flagged = {
         trait: int(
             np.sum(
-                flag_trait(
-                    trait,
-                    own,
-                    reference.traits[trait] if reference else None,
-                    sample_ids=np.arange(n),
-                    has_difference=True,
-                    judged_n=judged,
+                pa.concat_tables(
+                    flag_trait(
+                        trait,
+                        own,
+                        reference.traits[trait] if reference else None,
+                        sample_ids=np.arange(n),
+                        has_difference=True,
+                        judged_n=judged,
+                    )
                 )["flagged"].to_numpy(zero_copy_only=False)
             )
         )
@@ -122,14 +125,15 @@ def test_out_of_domain_leaves_every_trait_undecided() -> None:
 
 def test_rows_outside_the_domain_are_scored_but_never_flagged() -> None:
     reference = clean_reference(traits=("evil",)).traits["evil"]
-    table = flag_trait(
+    (found,) = flag_trait(
         "evil",
         trait_scores(np.asarray([9.0, 9.0, np.nan, -9.0])),
         reference,
         sample_ids=np.asarray([10, 11, 12, 13]),
         has_difference=True,
         judged_n=np.asarray([True, False, True, True]),
-    ).to_pylist()
+    )
+    table = found.to_pylist()
     assert [(row["sample_id"], row["flagged"]) for row in table] == [(10, True), (11, False), (13, False)]
     assert table[1]["q_value"] is None
     assert "domain" in table[1]["reason"]
@@ -138,7 +142,7 @@ def test_rows_outside_the_domain_are_scored_but_never_flagged() -> None:
 
 
 def test_projections_do_not_pose_as_differences() -> None:
-    table = flag_trait(
+    (table,) = flag_trait(
         "evil",
         trait_scores(np.asarray([1.0])),
         None,

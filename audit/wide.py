@@ -1,0 +1,154 @@
+"""The wide table of a run, one row per record: what queries, flags and verdicts read instead of the long tables.
+
+Made in two steps, as flags need every score: the scores of each record are gathered part by part, and the finished
+table adds what was found. Memory does not grow with the run, apart from one byte per record and trait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from audit.flag import TraitScores
+from audit.query import open_connection
+from audit.query.relations import list_manifest_traits
+from audit.schema import sample_scores_schema
+from audit.store import ROW_GROUP_ROWS, Part, RunStore, replacing
+
+_Number = TypeVar("_Number", np.int64, np.float64)
+
+_GATHERED_ROWS = 122_880
+"""Records that are gathered at a time."""
+
+
+def gather_scores(store: RunStore, manifest: Mapping[str, Any], path: Path) -> None:
+    """Write the wide table of a run's parts to `path`, in the order of the records, without any findings.
+
+    Raises:
+        RunError: a file of the run is damaged.
+    """
+    schema = sample_scores_schema(list_manifest_traits(manifest))
+    with _open_writer(path, schema) as writer:
+        for parts in _group_parts(store.parts()):
+            # Parts share no record, so what the relation gives for some of them is a stretch of the whole.
+            with open_connection(store.path, only=parts) as connection:
+                table = connection.sql("SELECT * FROM sample_scores ORDER BY sample_id").to_arrow_table()
+            writer.write_table(table.cast(schema), row_group_size=ROW_GROUP_ROWS)
+
+
+class RunScores(Mapping[str, TraitScores]):
+    """The scores of a run by trait, read from its wide table when they are asked for: one trait in memory at a time.
+
+    Args:
+        path: a wide table, gathered or finished.
+        keep_n: the records that count; None: all.
+    """
+
+    def __init__(self, path: Path, manifest: Mapping[str, Any], keep_n: NDArray[np.bool_] | None = None) -> None:
+        self._path = path
+        self._vectors = {str(vector["trait"]): vector for vector in manifest["vectors"]}
+        self._keep_n = keep_n
+
+    def __getitem__(self, trait: str) -> TraitScores:
+        vector = self._vectors[trait]
+        return TraitScores(vector["layer"], vector["sha256"], self._read(trait), self._read(f"{trait}_mean"))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._vectors)
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def _read(self, column: str) -> NDArray[np.float64]:
+        values = _read_column(self._path, column, np.float64)
+        return values if self._keep_n is None else values[self._keep_n]
+
+
+def read_sample_ids(path: Path) -> NDArray[np.int64]:
+    """Return the sample ids of a wide table, rising."""
+    return _read_column(path, "sample_id", np.int64)
+
+
+def _read_column(path: Path, column: str, dtype: type[_Number]) -> NDArray[_Number]:
+    # Batch by batch, as two copies of a column would stand in memory otherwise.
+    with pq.ParquetFile(path) as file:
+        values = np.empty(file.metadata.num_rows, dtype=dtype)
+        start = 0
+        for batch in file.iter_batches(ROW_GROUP_ROWS, columns=[column]):
+            values[start : start + batch.num_rows] = batch.column(0).to_numpy(zero_copy_only=False)
+            start += batch.num_rows
+    return values
+
+
+def read_gathered(path: Path) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a gathered table in order."""
+    with pq.ParquetFile(path) as file:
+        yield from file.iter_batches(ROW_GROUP_ROWS)
+
+
+def write_sample_scores(
+    path: Path,
+    traits: Sequence[str],
+    batches: Iterable[pa.RecordBatch],
+    *,
+    flagged_nk: NDArray[np.bool_],
+    cluster_n: NDArray[np.int32],
+) -> None:
+    """Write the wide table of a finished run: gathered rows, and what was found of each.
+
+    Args:
+        batches: gathered rows in the order of n.
+        flagged_nk: flags by record and trait.
+        cluster_n: cluster of each record; negative where it has none.
+    """
+    schema = sample_scores_schema(tuple(traits))
+    with replacing(path) as unfinished, _open_writer(unfinished, schema) as writer:
+        start = 0
+        for batch in batches:
+            stop = start + batch.num_rows
+            found = _describe_found(batch, traits, flagged_nk[start:stop], cluster_n[start:stop])
+            columns = [found.get(name, batch.column(name)) for name in schema.names]
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema), row_group_size=ROW_GROUP_ROWS)
+            start = stop
+
+
+def _describe_found(
+    batch: pa.RecordBatch, traits: Sequence[str], flagged_nk: NDArray[np.bool_], cluster_n: NDArray[np.int32]
+) -> dict[str, pa.Array]:
+    has_score_n = np.zeros(batch.num_rows, dtype=bool)
+    for trait in traits:
+        has_score_n |= pc.is_valid(batch.column(trait)).to_numpy(zero_copy_only=False)
+    by_name = sorted(range(len(traits)), key=lambda k: traits[k])
+    sorted_nk = flagged_nk[:, by_name] & has_score_n[:, None]
+    offsets = np.concatenate([[0], np.cumsum(sorted_nk.sum(axis=1))])
+    names = pa.array([traits[k] for k in by_name], pa.string()).take(pa.array(np.nonzero(sorted_nk)[1]))
+    return {
+        "flagged": pa.array(sorted_nk.any(axis=1), mask=~has_score_n),
+        "flagged_traits": pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), names, mask=pa.array(~has_score_n)),
+        "cluster_id": pa.array(cluster_n, pa.int32(), mask=cluster_n < 0),
+    }
+
+
+def _group_parts(parts: Sequence[Part]) -> Iterator[list[Part]]:
+    group: list[Part] = []
+    for part in parts:
+        if group and sum(each.n_rows for each in group) + part.n_rows > _GATHERED_ROWS:
+            yield group
+            group = []
+        group.append(part)
+    if group:
+        yield group
+
+
+def _open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    # Scores hardly ever repeat: a dictionary of them makes the file larger and writing four times slower.
+    repeating = [field.name for field in schema if not pa.types.is_floating(field.type)]
+    texts = [name for name in repeating if name not in ("sample_id", "line", "n_response_tokens")]
+    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=3, use_dictionary=texts)
