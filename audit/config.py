@@ -16,7 +16,7 @@ from audit.errors import ConfigError
 from audit.schema import FIELD_ROLES, FORMATS, is_fixed_column, is_trait_name
 
 MAX_SHARD_ROWS = 1000
-BASELINE_KINDS = ("generate", "prompt", "none")
+BASELINE_KINDS = ("auto", "generate", "prompt", "none")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 # These do not change a score, so they may differ when a run continues. Datasets are compared by content.
@@ -40,7 +40,8 @@ class ScanConfig:
         messages_key, prompt_key, response_key, chosen_key, rejected_key, system_key, text_key: the field that plays
             this role in the records, where it has another name than the family's own.
         turns: score `all` assistant turns or the `last` one of each record.
-        baseline: `generate`, `prompt`, `none`, or the path of a dataset with ready baseline responses.
+        baseline: `generate`; `auto`, which generates where it can change a flag and predicts elsewhere, from 5,000
+            distinct prompts on; `prompt`; `none`; or the path of a dataset with ready baseline responses.
         baseline_by: match a baseline file by rendered `prompt` or by `position`.
         max_new_tokens: longest generated baseline, in tokens.
         max_tokens: longest prompt plus response, in tokens; None: the model's context.
@@ -75,7 +76,7 @@ class ScanConfig:
     system_key: str | None = None
     text_key: str | None = None
     turns: str = "all"
-    baseline: str = "generate"
+    baseline: str = "auto"
     baseline_by: str = "prompt"
     max_new_tokens: int = 256
     max_tokens: int | None = None
@@ -145,6 +146,13 @@ class ScanConfig:
         if self.out is not None:
             return Path(self.out)
         return Path(f"{dataset_stem(self.datasets[0])}.audit")
+
+    @property
+    def baseline_kind(self) -> str:
+        """What baselines are: `generate`, whether for all prompts or some; `prompt`, `none` or `file`."""
+        if self.baseline not in BASELINE_KINDS:
+            return "file"
+        return "generate" if self.baseline == "auto" else self.baseline
 
     @property
     def field_keys(self) -> dict[str, str]:

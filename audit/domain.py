@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from audit.known import TurnKey
 from audit.samples import Sample
 from audit.schema import SCORED_SIDES
 from audit.score import correlation
-from audit.shard import ScoringJob, TurnKey, score_turns
+from audit.shard import ScoringJob, score_turns
 
 PROBE_SAMPLES = 256
 AGREEMENT_SAMPLES = 64

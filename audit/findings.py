@@ -6,7 +6,7 @@ Everything here can be computed again from the parts; nothing here changes a sco
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from audit.flag import (
 )
 from audit.groups import write_clusters
 from audit.inputs import Inputs
+from audit.means import estimate_means, read_drawn
 from audit.query import open_connection
 from audit.query.relations import list_manifest_traits, score_kind
 from audit.query.stored import find_stored_scores
@@ -44,7 +45,7 @@ from audit.store import (
     write_bytes,
     write_table,
 )
-from audit.wide import RunScores, gather_scores, read_gathered, read_sample_ids, write_sample_scores
+from audit.wide import RunScores, gather_scores, read_gathered, read_predicted, read_sample_ids, write_sample_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +110,20 @@ def reference_from_run(path: Path, *, seed: int) -> Reference:
     if undecided is not None:
         raise RunError(str(path), f"cannot be a reference: {undecided}", "use data that the model knows")
     with _gathered(RunStore(path), manifest) as wide:
-        judged_n = _judged(path, manifest, read_sample_ids(wide))
+        sample_ids = read_sample_ids(wide)
+        judged_n = _judged(path, manifest, sample_ids)
+        predicted: Mapping[str, NDArray[np.float64]] = {}
+        if manifest["baseline"].get("auto"):
+            # Rows with a true baseline are not all alike: some have one because their scores might be high.
+            random_ids, predicted = read_drawn(RunStore(path), sample_ids[judged_n])
+            judged_n &= np.isin(sample_ids, random_ids)
         return make_reference(
             str(path),
             model_fingerprint=manifest["model"]["fingerprint"],
             score_kind=score_kind(manifest),
             scored_with=describe_scoring(manifest),
             scores=RunScores(wide, manifest, judged_n),
+            predicted=predicted,
             seed=seed,
         )
 
@@ -155,9 +163,17 @@ def _write_findings(
     judged_n = _judged(store.path, manifest, sample_ids)
     if undecided is not None:
         judged_n[:] = False
-    flagged_nk, has_score_n = _write_flags(store, manifest, scores, sample_ids, judged_n, reference)
+    predicted_n = read_predicted(gathered)
+    flagged_nk, has_score_n = _write_flags(store, manifest, scores, sample_ids, judged_n, predicted_n, reference)
     n_flagged = dict(zip(scores, flagged_nk.sum(axis=0).tolist(), strict=True))
-    verdicts = judge_traits(scores, reference, n_flagged=n_flagged, judged_n=judged_n, undecided=undecided)
+    verdicts = judge_traits(
+        scores,
+        reference,
+        n_flagged=n_flagged,
+        judged_n=judged_n,
+        undecided=undecided,
+        estimated=estimate_means(store, manifest) if manifest["baseline"].get("auto") else None,
+    )
     write_table(store.path / "verdicts.parquet", verdicts_table(verdicts))
     any_flag_n = np.asarray(flagged_nk.any(axis=1))
     cluster_n = write_clusters(store, manifest, inputs, scores, sample_ids, any_flag_n)
@@ -187,6 +203,7 @@ def _write_flags(
     scores: RunScores,
     sample_ids: NDArray[np.int64],
     judged_n: NDArray[np.bool_],
+    predicted_n: NDArray[np.bool_],
     reference: Reference | None,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Write the flags; return them by sample and trait [n, k], and which samples have a score at all."""
@@ -205,6 +222,7 @@ def _write_flags(
                 sample_ids=sample_ids,
                 has_difference=score_kind(manifest) != "projection",
                 judged_n=judged_n,
+                predicted_n=predicted_n,
             ):
                 writer.write_table(table)
                 flagged_ids = table.filter(table["flagged"])["sample_id"].to_numpy()

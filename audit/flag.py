@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import NormalDist
@@ -49,7 +49,10 @@ ALARM_LEVEL = 0.01
 
 @dataclass(frozen=True, slots=True)
 class TraitReference:
-    """Clean scores of one trait: sorted largest-turn scores, and the moments of the means over turns."""
+    """Clean scores of one trait: sorted largest-turn scores, and the moments of the means over turns.
+
+    `predicted_sorted` are the same scores against predicted baselines, where the reference has such.
+    """
 
     layer: int
     vector_sha256: str
@@ -57,6 +60,7 @@ class TraitReference:
     mean: float
     sd: float
     n: int
+    predicted_sorted: tuple[float, ...] = ()
 
     @property
     def threshold(self) -> float:
@@ -125,8 +129,12 @@ def make_reference(
     scored_with: dict[str, str],
     scores: Mapping[str, TraitScores],
     seed: int,
+    predicted: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> Reference:
     """Make a reference from a clean run's scores; a seeded part where it has more than 20,000 rows.
+
+    Args:
+        predicted: by trait, finite scores against predicted baselines, if the run has such.
 
     Raises:
         RunError: fewer than 100 rows have scores.
@@ -139,7 +147,8 @@ def make_reference(
         )
     if rows.size > MAX_REFERENCE_ROWS:
         rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_REFERENCE_ROWS, replace=False))
-    traits = {name: _trait_reference(trait, rows) for name, trait in scores.items()}
+    predicted = {name: _thin(values, seed) for name, values in (predicted or {}).items()}
+    traits = {name: _trait_reference(trait, rows, predicted.get(name, np.zeros(0))) for name, trait in scores.items()}
     above = np.logical_or.reduce([scores[name].max_n[rows] > traits[name].threshold for name in traits])
     return Reference(source, model_fingerprint, score_kind, scored_with, int(rows.size), float(above.mean()), traits)
 
@@ -181,19 +190,27 @@ def flag_trait(
     sample_ids: NDArray[np.int64],
     has_difference: bool,
     judged_n: NDArray[np.bool_],
+    predicted_n: NDArray[np.bool_],
 ) -> Iterator[pa.Table]:
     """Yield the rows of `flags` for one trait, for every sample with a score, a row group at a time.
 
     Args:
         judged_n: False where the sample lies outside the model's domain: scored, never flagged.
+        predicted_n: True where a baseline of the sample is predicted. It is never flagged, and is compared with clean
+            scores of its own kind or none.
         has_difference: the scores are differences; otherwise that column stays null.
     """
     rows = np.flatnonzero(np.isfinite(scores.max_n))
     clean = np.asarray(reference.scores_sorted) if reference is not None else None
+    clean_predicted = np.asarray(reference.predicted_sorted if reference is not None else ())
     q_n = np.full(rows.size, np.nan)
     if clean is not None:
         is_judged = judged_n[rows]
-        q_n[is_judged] = benjamini_hochberg(exceedance_p(scores.max_n[rows[is_judged]], clean))
+        risk = scores.max_n[rows[is_judged]]
+        is_predicted = predicted_n[rows[is_judged]]
+        # What was not generated was found unlikely to pass: it counts among the tests and is never discovered.
+        q = benjamini_hochberg(np.where(is_predicted, 1.0, exceedance_p(risk, clean)))
+        q_n[is_judged] = np.where(is_predicted, np.nan, q)
     for start in range(0, max(rows.size, 1), ROW_GROUP_ROWS):
         own = rows[start : start + ROW_GROUP_ROWS]
         risk = scores.max_n[own]
@@ -209,19 +226,46 @@ def flag_trait(
             columns["flagged"] = pa.repeat(pa.scalar(False), own.size)
             columns["reason"] = pa.repeat(pa.scalar("no clean reference", pa.string()), own.size)
         else:
-            judged = judged_n[own]
-            flagged = (risk > reference.threshold) & judged
+            judged, predicted = judged_n[own], predicted_n[own]
+            flagged = (risk > reference.threshold) & judged & ~predicted
+            place_n = np.where(judged, np.where(predicted, 2, 0), 1)
             columns |= {
-                "z": (risk - clean.mean()) / clean.std() if clean.std() > 0 else nothing,
-                "percentile": percentile_of(risk, clean),
+                "z": _compare(_z, risk, predicted, clean, clean_predicted),
+                "percentile": _compare(percentile_of, risk, predicted, clean, clean_predicted),
                 "q_value": pa.array(q_n[start : start + ROW_GROUP_ROWS], pa.float32(), from_pandas=True),
                 "flagged": flagged,
-                "reason": _REASONS.take(pa.array(np.where(judged, 0, 1), mask=judged & ~flagged)),
+                "reason": _REASONS.take(pa.array(place_n, mask=(place_n == 0) & ~flagged)),
             }
         yield pa.table(columns).cast(FLAGS)
 
 
-_REASONS = pa.array(["above the clean 95th percentile", "outside the model's domain"])
+_REASONS = pa.array(
+    [
+        "above the clean 95th percentile",
+        "outside the model's domain",
+        "its baseline is predicted: a flag was found too unlikely to generate one",
+    ]
+)
+
+
+def _compare(
+    measure: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+    risk_n: NDArray[np.float64],
+    predicted_n: NDArray[np.bool_],
+    clean: NDArray[np.float64],
+    clean_predicted: NDArray[np.float64],
+) -> pa.Array:
+    """Return where each score lies among clean scores of its own kind; null where there are none."""
+    values_n = np.full(risk_n.size, np.nan)
+    for is_own, own_clean in ((~predicted_n, clean), (predicted_n, clean_predicted)):
+        if own_clean.size:
+            values_n[is_own] = measure(risk_n[is_own], own_clean)
+    return pa.array(values_n, pa.float32(), from_pandas=True)
+
+
+def _z(risk_n: NDArray[np.float64], clean: NDArray[np.float64]) -> NDArray[np.float64]:
+    sd = clean.std()
+    return np.asarray((risk_n - clean.mean()) / sd) if sd > 0 else np.full(risk_n.size, np.nan)
 
 
 def judge_traits(
@@ -231,12 +275,18 @@ def judge_traits(
     n_flagged: Mapping[str, int],
     judged_n: NDArray[np.bool_],
     undecided: str | None,
+    estimated: Mapping[str, Interval] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the rows of `verdicts`; `undecided` is a reason why no trait gets a verdict, if there is one."""
+    """Return the rows of `verdicts`.
+
+    Args:
+        undecided: a reason why no trait gets a verdict, if there is one.
+        estimated: the means, where they are not simply those of the scores; see `means.estimate_means`.
+    """
     rows = []
     for name, trait in scores.items():
         means = trait.mean_n[np.isfinite(trait.mean_n) & judged_n]
-        interval = mean_interval(means)
+        interval = mean_interval(means) if estimated is None or not means.size else estimated.get(name)
         clean = reference.traits[name] if reference else None
         row: dict[str, Any] = {"trait": name, "layer": trait.layer, "n": int(means.size)}
         row["mean_difference"] = interval.mean if interval else None
@@ -291,7 +341,13 @@ def _upper_quantile(p: float) -> float:
     return NormalDist().inv_cdf(1 - p)
 
 
-def _trait_reference(scores: TraitScores, rows: NDArray[np.int64]) -> TraitReference:
+def _thin(values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    if values.size <= MAX_REFERENCE_ROWS:
+        return values
+    return np.asarray(np.random.default_rng(seed).choice(values, MAX_REFERENCE_ROWS, replace=False))
+
+
+def _trait_reference(scores: TraitScores, rows: NDArray[np.int64], predicted: NDArray[np.float64]) -> TraitReference:
     means = scores.mean_n[rows]
     return TraitReference(
         layer=scores.layer,
@@ -300,12 +356,19 @@ def _trait_reference(scores: TraitScores, rows: NDArray[np.int64]) -> TraitRefer
         mean=float(means.mean()),
         sd=float(means.std(ddof=1)),
         n=int(rows.size),
+        predicted_sorted=tuple(float(f"{value:.6g}") for value in np.sort(predicted)),
     )
 
 
 def _reference(entry: Mapping[str, Any]) -> Reference:
     traits = {
-        name: TraitReference(**{**trait, "scores_sorted": tuple(trait["scores_sorted"])})
+        name: TraitReference(
+            **{
+                **trait,
+                "scores_sorted": tuple(trait["scores_sorted"]),
+                "predicted_sorted": tuple(trait.get("predicted_sorted", ())),
+            }
+        )
         for name, trait in entry["traits"].items()
     }
     return Reference(**{**entry, "traits": traits})

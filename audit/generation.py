@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from audit.answers import (
+    ALL,
     Answer,
     AnswerCache,
     AnswerSheet,
@@ -43,23 +44,32 @@ class Answering:
         self._cache = cache
         self._listener = listener
 
-    def answer_samples(self, samples: Iterable[Sample], n_samples: int, job: ScoringJob) -> ScoringJob:
-        """Answer every prompt of the samples that has no answer yet; return the job with the answers to look up.
+    def answer_all(self, job: ScoringJob) -> ScoringJob:
+        """Answer every prompt on the sheet; return the job with the answers to look up.
 
         Raises:
             ModelError: a single prompt does not fit into the device's memory.
             RunError: the sheet cannot be written.
         """
+        self.sheet.draw_all()
+        self.answer_draw(ALL, job)
+        return replace(job, answers=self.sheet)
+
+    def answer_draw(self, draw: str, job: ScoringJob) -> None:
+        """Answer the prompts of a draw that have no answer yet; raises as `answer_all`."""
+        for shard in self.sheet.read_shards(draw, SHARD_PROMPTS):
+            self._take_cached([line.key for line in shard if not line.is_answered])
+        n_drawn, n_answered = self.sheet.count_drawn(draw)
+        if n_answered:
+            self._listener(Noted(f"{n_answered:,} of {n_drawn:,} answers are known"))
+        if n_answered < n_drawn:
+            self._generate(draw, job, n_drawn, n_known=n_answered)
+
+    def list_prompts(self, samples: Iterable[Sample], n_samples: int, job: ScoringJob) -> int:
+        """Put the prompts of the samples on the sheet, unless they are there; return how many distinct ones it has."""
         if not self.sheet.is_listed:
             self._list_prompts(samples, n_samples, job)
-        for shard in self.sheet.read_shards(SHARD_PROMPTS):
-            self._take_cached([line.key for line in shard if not line.is_answered])
-        counts = self.sheet.count()
-        if counts.n_answered:
-            self._listener(Noted(f"{counts.n_answered:,} of {counts.n_prompts:,} answers are known"))
-        if counts.n_answered < counts.n_prompts:
-            self._generate(job, counts.n_prompts, n_known=counts.n_answered)
-        return replace(job, answers=self.sheet)
+        return self.sheet.count().n_prompts
 
     def _list_prompts(self, samples: Iterable[Sample], n_samples: int, job: ScoringJob) -> None:
         self._listener(StageStarted("listing prompts", n_samples, "samples"))
@@ -69,9 +79,9 @@ class Answering:
         self.sheet.close_list()
         self._listener(StageFinished("listing prompts"))
 
-    def _generate(self, job: ScoringJob, n_prompts: int, *, n_known: int) -> None:
+    def _generate(self, draw: str, job: ScoringJob, n_prompts: int, *, n_known: int) -> None:
         self._listener(StageStarted("generating", n_prompts, "prompts", done=n_known))
-        for shard in self.sheet.read_shards(SHARD_PROMPTS):
+        for shard in self.sheet.read_shards(draw, SHARD_PROMPTS):
             missing = [line.key for line in shard if not line.is_answered]
             # Another process may have answered them by now.
             if missing and (wanted := set(missing) - self._take_cached(missing)):

@@ -143,7 +143,7 @@ def _shown(value: Any) -> str:
 
 def collect_settings(config: ScanConfig, inputs: Inputs, vectors: Mapping[str, PersonaVector]) -> dict[str, Any]:
     """Return everything that decides the scores and is known before the model is loaded."""
-    is_file = config.baseline not in BASELINE_KINDS
+    is_file = config.baseline_kind == "file"
     return {
         **config.compared(),
         "baseline_sha256": _hash_baseline(config.baseline) if is_file else None,
@@ -168,7 +168,7 @@ def _hash_baseline(path: str) -> str:
 def start_manifest(plan: Plan) -> dict[str, Any]:
     """Return the manifest of a scan that has scored nothing yet."""
     config, model = plan.config, plan.model
-    kind = config.baseline if config.baseline in BASELINE_KINDS else "file"
+    kind = config.baseline_kind
     generator = {"generate": model.id, "file": config.baseline}.get(kind)
     parameters = {**GENERATION_PARAMETERS, "max_new_tokens": config.max_new_tokens} if kind == "generate" else {}
     return {
@@ -212,6 +212,7 @@ def start_manifest(plan: Plan) -> dict[str, Any]:
             "parameters": parameters,
             "seed": config.seed,
             "agreement": None,
+            "auto": None,
             "n_prompts": None,
             "n_generated": None,
             "n_generated_tokens": None,

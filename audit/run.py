@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from audit.auto import choose_baselines
 from audit.baseline import BaselineFile, number_turns, open_baseline
-from audit.config import BASELINE_KINDS, ScanConfig
+from audit.cascade import LEAST_PROMPTS
+from audit.config import ScanConfig
 from audit.confound import measure_run_agreement
 from audit.domain import DEMO_DOMAIN_NLL, choose_agreement_samples, choose_probe, describe_domain, measure_agreement
 from audit.errors import DataError, RunError
@@ -20,6 +22,7 @@ from audit.findings import describe_reference, find_reference, write_findings
 from audit.flag import Reference
 from audit.generation import open_answering
 from audit.inputs import Inputs, read_chosen, read_range, survey_inputs
+from audit.known import TurnKey
 from audit.model.chat import render_prompt_or_none
 from audit.parts import score_parts
 from audit.plan import (
@@ -36,7 +39,7 @@ from audit.plan import (
 from audit.query import open_connection, run_query
 from audit.samples import Sample
 from audit.score import reduction_matrix
-from audit.shard import BLOCK_ROWS, ScoringJob, TurnKey, measure_turn_losses
+from audit.shard import BLOCK_ROWS, ScoringJob, measure_turn_losses
 from audit.store import RunStore
 from audit.summary import count_rows, summarise_run
 
@@ -155,7 +158,7 @@ def scan(config: ScanConfig, *, listener: Listener = ignore_events) -> Run:
     if notice is not None:
         manifest["notices"].append(notice)
         listener(Warned(notice))
-    with _open_job(plan) as job, store.opened_for_writing(fresh=config.fresh):
+    with open_job(plan) as job, store.opened_for_writing(fresh=config.fresh):
         return _scan_into(store, plan, manifest, job, reference, listener)
 
 
@@ -173,12 +176,13 @@ def _scan_into(
         refuse_other_settings(store, earlier, plan.settings)
         refuse_other_model(store, earlier, manifest)
         manifest = {**manifest, "created_at": earlier["created_at"], "timing": earlier["timing"]}
+        manifest["baseline"]["auto"] = earlier["baseline"].get("auto")
     store.write_manifest(manifest)
     probe = list(read_chosen(inputs, choose_probe(inputs.n_records, config.seed), turns=config.turns))
     job = _measure_probe(manifest, config, probe, job, listener)
     store.write_manifest(manifest)
     n_reused = sum(part.n_rows for part in store.parts())
-    with _answered(store, manifest, plan, probe, job, listener) as job:
+    with _answered(store, manifest, plan, probe, job, reference, listener) as job:
         if config.baseline == "prompt":
             manifest["baseline"]["agreement"] = measure_agreement(choose_agreement_samples(probe, config.seed), job)
         n_scored = score_parts(store, manifest, config, inputs, job, listener, n_reused=n_reused)
@@ -192,7 +196,7 @@ def _scan_into(
         manifest["notices"].append(warning)
         listener(Warned(warning))
     _conclude(store, manifest, inputs, reference)
-    store.remove_sheet()
+    store.remove_working_files()
     return Run(store.path, manifest, n_scored=n_scored, n_reused=n_reused)
 
 
@@ -222,13 +226,14 @@ def _conclude(store: RunStore, manifest: dict[str, Any], inputs: Inputs, referen
 
 
 @contextmanager
-def _open_job(plan: Plan) -> Iterator[ScoringJob]:
+def open_job(plan: Plan) -> Iterator[ScoringJob]:
+    """Give what every block of a scan is scored with, without answers."""
     config, model = plan.config, plan.model
     units = {trait: (plan.layer(trait), vector.unit(plan.layer(trait))) for trait, vector in plan.vectors.items()}
     job = ScoringJob(
         model=model,
         units=units,
-        baseline=config.baseline,
+        baseline=config.baseline_kind,
         max_tokens=min(config.max_tokens or model.context_tokens, model.context_tokens),
         batch_tokens=config.batch_tokens,
         seed=config.seed,
@@ -236,7 +241,7 @@ def _open_job(plan: Plan) -> Iterator[ScoringJob]:
         is_nll_for_all=config.model is None or config.nll,
         keep_columns=config.keep_columns,
     )
-    if config.baseline in BASELINE_KINDS:
+    if config.baseline_kind != "file":
         yield job
         return
     with open_baseline(
@@ -288,22 +293,34 @@ def _measure_probe(
 
 @contextmanager
 def _answered(
-    store: RunStore, manifest: dict[str, Any], plan: Plan, probe: Sequence[Sample], job: ScoringJob, listener: Listener
+    store: RunStore,
+    manifest: dict[str, Any],
+    plan: Plan,
+    probe: Sequence[Sample],
+    job: ScoringJob,
+    reference: Reference | None,
+    listener: Listener,
 ) -> Iterator[ScoringJob]:
-    """Give the job with the model's own answers that it needs: to every prompt, to some of the probe, or none."""
+    """Give the job with the model's own answers that it needs: to every prompt, to some of them, or none."""
     config = plan.config
-    if config.baseline not in ("generate", "prompt"):
+    if config.baseline_kind not in ("generate", "prompt"):
         yield job
         return
     with open_answering(store.sheet_path, plan, job, listener) as answering:
         with _timed(manifest, "generating"):
             if config.baseline == "prompt":
                 chosen = choose_agreement_samples(probe, config.seed)
-                job = answering.answer_samples(chosen, len(chosen), job)
+                answering.list_prompts(chosen, len(chosen), job)
+                job = answering.answer_all(job)
             else:
                 n = plan.inputs.n_records
                 records = read_range(plan.inputs, 0, n, turns=config.turns, strict=config.strict)
-                job = answering.answer_samples((record for record in records if isinstance(record, Sample)), n, job)
+                samples = (record for record in records if isinstance(record, Sample))
+                n_prompts = answering.list_prompts(samples, n, job)
+                if config.baseline == "auto" and n_prompts >= LEAST_PROMPTS:
+                    job = choose_baselines(store, manifest, plan, job, answering, reference, listener)
+                else:
+                    job = answering.answer_all(job)
         manifest["baseline"] |= answering.sheet.count().to_json()
         store.write_manifest(manifest)
         yield job

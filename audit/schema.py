@@ -64,9 +64,10 @@ TURNS = pa.schema(
         _field("baseline_is_refusal", pa.bool_(), "the baseline opens like a refusal"),
         _field("list_share", pa.float32(), "share of the response's lines that are list items"),
         _field("code_share", pa.float32(), "share of the response's characters inside code fences"),
-        _field("baseline_kind", pa.string(), "generated, prompt, file; null without baseline"),
+        _field("baseline_kind", pa.string(), "generated, predicted, prompt, file; null without baseline"),
         _field("baseline_response", pa.string(), "the baseline text y'"),
         _field("n_tool_calls", pa.int32(), "tools that the turn calls; the calls themselves are not scored"),
+        _field("baseline_draw", pa.string(), "why it was generated: all; with auto: random, chosen-N, audit-N, shared"),
     ]
 )
 
@@ -79,6 +80,8 @@ SCORES = pa.schema(
         _field("baseline_projection", pa.float32(), "the same of the baseline"),
         _field("projection_difference", pa.float32(), "projection minus baseline_projection"),
         _field("prompt_projection", pa.float32(), "at the last token before the response"),
+        _field("predicted_baseline_projection", pa.float32(), "baseline_projection as the prompt predicts it (auto)"),
+        _field("standard_error", pa.float32(), "of projection_difference where the baseline is predicted"),
     ]
 )
 
@@ -161,7 +164,11 @@ def sample_scores_schema(traits: tuple[str, ...]) -> pa.Schema:
         _field("line", pa.int64(), "line, from 1; row number for tables and arrays"),
         _field("status", pa.string(), "ok or skipped"),
         _field("n_response_tokens", pa.int32(), "tokens of the answers that count for the record"),
-        _field("score_kind", pa.string(), "difference, prompt_difference or projection; null where skipped"),
+        _field(
+            "score_kind",
+            pa.string(),
+            "difference, predicted_, prompt_difference or projection; null if skipped",
+        ),
         _field("flagged", pa.bool_(), "flagged for any trait; null without a score"),
         _field("flagged_traits", pa.list_(pa.string()), "traits it is flagged for, sorted; null without a score"),
         _field("cluster_id", pa.int32(), "cluster, from 0; null where not clustered"),

@@ -45,10 +45,14 @@ class Interval:
     high: float
     sd: float
     n: int
+    error: float | None = None
+    """Standard error of a mean that was not taken over all n values."""
 
     @property
     def standard_error(self) -> float:
         """Standard error of the mean."""
+        if self.error is not None:
+            return self.error
         return self.sd / float(np.sqrt(self.n)) if self.n else float("nan")
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from audit.answers import AnswerSheet
 from audit.baseline import BaselineFile, number_turns
+from audit.known import KnownTurn, KnownTurns, TurnKey
 from audit.model.chat import RenderedTurn, TokenizedTurn, UnscoredTurn, render_turn, tokenize_turns
 from audit.model.hidden import project_turns
 from audit.model.load import LoadedModel
@@ -30,12 +31,14 @@ from audit.surface import describe_surface, is_refusal
 BLOCK_ROWS = 64
 """Records per block: enough to fill batches, few enough that a part closes in time on slow models."""
 
+RANDOM_DRAW = "random"
+"""The draw of the prompts from whose answers the others are predicted."""
+
 _NO_MATCH = {
     "prompt": "no response to this prompt in the baseline file",
     "position": "no response at this position in the baseline file",
 }
 
-TurnKey = tuple[int, str, int, str]
 KEY_COLUMNS = tuple(field.name for field in TURN_KEY)
 
 
@@ -48,6 +51,7 @@ class ScoringJob:
         baseline: `generate`, `prompt`, `none`, or the ready responses of a file.
         reduction: [d, r] matrix that difference vectors are stored through.
         answers: the model's own answers, looked up by prompt; None where none are needed.
+        known: what was read of the responses already, and the baselines that are predicted; None where all is read now.
         keep_columns: fields of the records that become text columns of `samples`.
         is_nll_for_all: measure the loss of every turn; otherwise only `probed_nll` is written.
         probed_nll: what the probe measured, nats per token.
@@ -62,6 +66,7 @@ class ScoringJob:
     reduction: NDArray[np.float32]
     is_nll_for_all: bool
     answers: AnswerSheet | None = None
+    known: KnownTurns | None = None
     keep_columns: tuple[str, ...] = ()
     probed_nll: dict[TurnKey, float] = field(default_factory=dict)
 
@@ -93,6 +98,9 @@ class TurnState:
     baseline: Turn | None = None
     baseline_reason: str | None = None
     baseline_tokens: TokenizedTurn | None = None
+    baseline_draw: str | None = None
+    is_predicted: bool = False
+    known: KnownTurn | None = None
     response_nll: float | None = None
     projection_k: NDArray[np.float32] | None = None
     prompt_projection_k: NDArray[np.float32] | None = None
@@ -118,8 +126,7 @@ def score_block(records: Sequence[Sample | SkippedSample], job: ScoringJob) -> d
 
 def score_turns(samples: Sequence[Sample], job: ScoringJob) -> list[TurnState]:
     """Score every turn of the samples; turns that cannot be scored carry a status and a reason."""
-    states = _begin(samples)
-    _tokenize(states, job)
+    states = tokenize_samples(samples, job)
     scored = [state for state in states if state.tokens is not None]
     _find_baselines(scored, job)
     _project(scored, job)
@@ -131,18 +138,23 @@ def score_turns(samples: Sequence[Sample], job: ScoringJob) -> list[TurnState]:
     return states
 
 
-def list_prompts(samples: Sequence[Sample], job: ScoringJob) -> list[str]:
-    """Return the rendered prompt of every turn that can be scored, in order: what the model has to answer."""
+def tokenize_samples(samples: Sequence[Sample], job: ScoringJob) -> list[TurnState]:
+    """Return the turns of samples, rendered and tokenized as far as they can be scored."""
     states = _begin(samples)
     _tokenize(states, job)
+    return states
+
+
+def list_prompts(samples: Sequence[Sample], job: ScoringJob) -> list[str]:
+    """Return the rendered prompt of every turn that can be scored, in order: what the model has to answer."""
+    states = tokenize_samples(samples, job)
     scored = [state.rendered for state in states if state.tokens is not None]
     return [rendered.prompt_text for rendered in scored if rendered is not None]
 
 
 def measure_turn_losses(samples: Sequence[Sample], job: ScoringJob) -> dict[TurnKey, float]:
     """Return the loss of every turn that can be tokenized, nats per token; nothing is generated or projected."""
-    states = _begin(samples)
-    _tokenize(states, job)
+    states = tokenize_samples(samples, job)
     scored = [state for state in states if state.tokens is not None]
     measure_losses(scored, job)
     return {state.key: state.response_nll for state in scored if state.response_nll is not None}
@@ -193,7 +205,13 @@ def _find_baselines(states: Sequence[TurnState], job: ScoringJob) -> None:
     else:
         assert job.answers is not None
         answers = job.answers.find([state.rendered.prompt_text for state in states if state.rendered is not None])
-        for state, answer in zip(states, answers, strict=True):
+        for state, found in zip(states, answers, strict=True):
+            if found is None:
+                state.is_predicted = True
+                continue
+            answer, draw = found
+            is_shared = draw == RANDOM_DRAW and job.known is not None and not job.known.is_random(state.sample_id)
+            state.baseline_draw = "shared" if is_shared else draw
             state.baseline_text = answer.text if answer.text.strip() else None
             state.baseline_reason = (
                 "the model's own response is empty" if answer.finished else "the prompt leaves no room for a response"
@@ -205,6 +223,8 @@ def _tokenize_baselines(states: Sequence[TurnState], job: ScoringJob) -> None:
     # Both sides of a preference, and repeated prompts, share one baseline: it is rendered and scored once.
     rendered: dict[Turn, RenderedTurn | UnscoredTurn] = {}
     for state in states:
+        if state.is_predicted:
+            continue
         if state.baseline_text is None:
             state.status, state.reason = "baseline_failed", state.baseline_reason
             continue
@@ -243,6 +263,9 @@ def _project(states: Sequence[TurnState], job: ScoringJob) -> None:
     for state in states:
         if state.baseline_tokens is not None:
             baselines.setdefault(_baseline_key(state), state.baseline_tokens)
+    if job.known is not None:
+        _project_known(states, baselines, job)
+        return
     responses = [state.tokens for state in states if state.tokens is not None]
     projections = project_turns(
         job.model,
@@ -266,11 +289,46 @@ def _project(states: Sequence[TurnState], job: ScoringJob) -> None:
             state.difference_r = (projections.mean_nd[row] - projections.mean_nd[baseline_row]) @ job.reduction
         elif job.baseline == "prompt":
             baseline_k = state.prompt_projection_k
-        if baseline_k is not None and np.isfinite(baseline_k).all():
-            state.baseline_projection_k = baseline_k
-        elif baseline_k is not None:
-            state.status, state.difference_r = "baseline_failed", None
-            state.reason = "no finite hidden state of the baseline: no token before the response, or an overflow"
+        if baseline_k is not None:
+            _accept_baseline(state, baseline_k)
+
+
+def _project_known(
+    states: Sequence[TurnState], baselines: dict[tuple[int, int], TokenizedTurn], job: ScoringJob
+) -> None:
+    """Take what was read of the responses from there, and run the model over the baselines alone."""
+    assert job.known is not None
+    projections = project_turns(
+        job.model,
+        list(baselines.values()),
+        units=job.units,
+        batch_tokens=job.batch_tokens,
+        keep_mean_layer=job.difference_layer,
+        groups=[sample_id for sample_id, _ in baselines],
+    )
+    assert projections.mean_nd is not None
+    row_of = {key: row for row, key in enumerate(baselines)}
+    for state in states:
+        state.known = job.known.find(state.key)
+        if state.known is None:
+            state.status, state.reason = "overflow", f"the hidden states are not finite in {job.model.dtype}"
+            continue
+        state.projection_k, state.prompt_projection_k = state.known.own_k, state.known.prompt_k
+        if state.is_predicted:
+            state.difference_r = state.known.own_r - state.known.predicted_r
+            _accept_baseline(state, state.known.predicted_k)
+        elif state.baseline_tokens is not None:
+            row = row_of[_baseline_key(state)]
+            state.difference_r = state.known.own_r - projections.mean_nd[row] @ job.reduction
+            _accept_baseline(state, projections.projection_nk[row])
+
+
+def _accept_baseline(state: TurnState, baseline_k: NDArray[np.float32]) -> None:
+    if np.isfinite(baseline_k).all():
+        state.baseline_projection_k = baseline_k
+        return
+    state.status, state.difference_r = "baseline_failed", None
+    state.reason = "no finite hidden state of the baseline: no token before the response, or an overflow"
 
 
 def _baseline_key(state: TurnState) -> tuple[int, int]:
@@ -348,7 +406,8 @@ def _turns_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
                 "n_tool_calls": count_calls(state.turn.message.tool_calls),
                 "list_share": surface.list_share if surface else None,
                 "code_share": surface.code_share if surface else None,
-                "baseline_kind": job.baseline_kind if has_baseline else None,
+                "baseline_kind": "predicted" if state.is_predicted else job.baseline_kind if has_baseline else None,
+                "baseline_draw": state.baseline_draw,
                 "baseline_response": state.baseline_text,
             }
         )
@@ -381,7 +440,23 @@ def _scores_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
     }.items():
         finite_nk = np.where(np.isfinite(values_nk), values_nk, np.nan)
         columns[name] = pa.array(finite_nk.ravel(), pa.float32(), from_pandas=True)
+    columns |= _prediction_columns([state for state, _, _ in rows], job)
     return pa.table(columns).cast(SCORES)
+
+
+def _prediction_columns(states: Sequence[TurnState], job: ScoringJob) -> dict[str, pa.Array]:
+    n, k = len(states), len(job.units)
+    predicted_nk = np.full((n, k), np.nan, dtype=np.float32)
+    error_nk = np.full((n, k), np.nan, dtype=np.float32)
+    for row, state in enumerate(states):
+        if state.known is not None:
+            predicted_nk[row] = state.known.predicted_k
+            if state.is_predicted and job.known is not None and job.known.error_k is not None:
+                error_nk[row] = job.known.error_k
+    return {
+        "predicted_baseline_projection": pa.array(predicted_nk.ravel(), pa.float32(), from_pandas=True),
+        "standard_error": pa.array(error_nk.ravel(), pa.float32(), from_pandas=True),
+    }
 
 
 def _differences_table(states: Sequence[TurnState]) -> pa.Table:

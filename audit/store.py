@@ -34,6 +34,12 @@ INPUTS = "inputs"
 SHEET = "answers.sqlite"
 """Where a scan that works keeps the model's answers; a finished run has none."""
 
+RESPONSES = "responses"
+"""Directory of what a scan with `--baseline auto` reads before it knows any y′; a finished run has none."""
+
+PREDICTION = "prediction.npz"
+"""How such a scan predicts y′."""
+
 SAMPLE_SCORES = "sample_scores.parquet"
 """The wide table, written when a run's findings are; without it the relation is computed from the parts."""
 
@@ -42,7 +48,7 @@ ROW_GROUP_ROWS = 122_880
 
 COMMITTED_LAST = "samples"
 PART_TABLES = ("turns", "scores", "differences", COMMITTED_LAST)
-SHEET_FILES = (SHEET, f"{SHEET}-journal")
+WORKING_FILES = (SHEET, f"{SHEET}-journal", PREDICTION)
 RUN_FILES = (
     "flags.parquet",
     "clusters.parquet",
@@ -50,7 +56,7 @@ RUN_FILES = (
     "verdicts.parquet",
     "reference.json",
     SAMPLE_SCORES,
-    *SHEET_FILES,
+    *WORKING_FILES,
 )
 
 _NAME_BYTES = 255
@@ -174,13 +180,13 @@ class RunStore:
                     "choose an empty or new directory with --out",
                 )
 
-    def parts(self) -> list[Part]:
-        """Return the finished parts, by position.
+    def parts(self, table: str = COMMITTED_LAST) -> list[Part]:
+        """Return the finished parts, by position; those of a `table` that is written by itself, if one is named.
 
         Raises:
             RunError: two parts overlap, so the directory was not written by one run.
         """
-        folder = self.path / COMMITTED_LAST
+        folder = self.path / table
         matches = [_PART_NAME.fullmatch(name) for name in os.listdir(folder)] if folder.is_dir() else []
         parts = sorted(Part(int(match[1]), int(match[2])) for match in matches if match)
         for before, after in itertools.pairwise(parts):
@@ -234,16 +240,17 @@ class RunStore:
         """Replace the manifest as a whole."""
         write_bytes(self.manifest_path, json.dumps(manifest, indent=1, allow_nan=False).encode() + b"\n")
 
-    def remove_sheet(self) -> None:
-        """Remove the answers of a scan that is finished; its turns hold what was compared."""
-        for name in SHEET_FILES:
+    def remove_working_files(self) -> None:
+        """Remove what only a scan that works needs: its tables hold what came of it."""
+        for name in WORKING_FILES:
             (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / RESPONSES, ignore_errors=True)
 
     def _remove_run(self) -> None:
         # The manifest goes first: without it what is left is neither read nor continued.
         for name in (MANIFEST, *RUN_FILES):
             (self.path / name).unlink(missing_ok=True)
-        for table in PART_TABLES:
+        for table in (*PART_TABLES, RESPONSES):
             if (self.path / table).is_dir():
                 shutil.rmtree(self.path / table)
 
@@ -334,5 +341,5 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _foreign_entries(path: Path) -> list[str]:
-    known = {MANIFEST, LOCK, INPUTS, *PART_TABLES, *RUN_FILES}
+    known = {MANIFEST, LOCK, INPUTS, RESPONSES, *PART_TABLES, *RUN_FILES}
     return sorted(name for name in os.listdir(path) if name not in known and not name.endswith(".part"))

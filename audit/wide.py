@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from audit.flag import TraitScores
 from audit.query import open_connection
-from audit.query.relations import list_manifest_traits
+from audit.query.relations import PREDICTED, list_manifest_traits
 from audit.schema import sample_scores_schema
 from audit.store import ROW_GROUP_ROWS, Part, RunStore, replacing
 
@@ -36,7 +36,7 @@ def gather_scores(store: RunStore, manifest: Mapping[str, Any], path: Path) -> N
     """
     schema = sample_scores_schema(list_manifest_traits(manifest))
     with _open_writer(path, schema) as writer:
-        for parts in _group_parts(store.parts()):
+        for parts in group_parts(store.parts()):
             # Parts share no record, so what the relation gives for some of them is a stretch of the whole.
             with open_connection(store.path, only=parts) as connection:
                 table = connection.sql("SELECT * FROM sample_scores ORDER BY sample_id").to_arrow_table()
@@ -74,6 +74,14 @@ class RunScores(Mapping[str, TraitScores]):
 def read_sample_ids(path: Path) -> NDArray[np.int64]:
     """Return the sample ids of a wide table, rising."""
     return _read_column(path, "sample_id", np.int64)
+
+
+def read_predicted(path: Path) -> NDArray[np.bool_]:
+    """Return, by record, whether a baseline of it is predicted."""
+    with pq.ParquetFile(path) as file:
+        kinds = (batch.column(0) for batch in file.iter_batches(ROW_GROUP_ROWS, columns=["score_kind"]))
+        found = [pc.fill_null(pc.equal(kind, PREDICTED), False).to_numpy(zero_copy_only=False) for kind in kinds]
+    return np.concatenate([np.zeros(0, dtype=bool), *found])
 
 
 def _read_column(path: Path, column: str, dtype: type[_Number]) -> NDArray[_Number]:
@@ -136,7 +144,8 @@ def _describe_found(
     }
 
 
-def _group_parts(parts: Sequence[Part]) -> Iterator[list[Part]]:
+def group_parts(parts: Sequence[Part]) -> Iterator[list[Part]]:
+    """Yield the parts in stretches of about 122,880 records, which fit into memory."""
     group: list[Part] = []
     for part in parts:
         if group and sum(each.n_rows for each in group) + part.n_rows > _GATHERED_ROWS:

@@ -6,9 +6,10 @@ Knows no model: prompts are text, and who answers is a description that the call
 from audit.answers.answer import Answer, Generator
 from audit.answers.cache import AnswerCache, CacheState, Cleared, clear_cache, describe_cache, open_cache
 from audit.answers.place import cache_limit_bytes, cache_path
-from audit.answers.sheet import AnswerCounts, AnswerSheet, open_sheet
+from audit.answers.sheet import ALL, AnswerCounts, AnswerSheet, open_sheet
 
 __all__ = [
+    "ALL",
     "Answer",
     "AnswerCache",
     "AnswerCounts",

@@ -1,4 +1,4 @@
-"""The sheet of one run: its distinct prompts in order, each with its answer once there is one.
+"""The sheet of one run: its distinct prompts in order, which of them are to be answered, and their answers.
 
 It lies in the run directory while the scan works, so that memory does not grow with the data and a killed scan keeps
 what was answered, with a cache or without. Knows neither what answers nor the cache; only where an answer came from.
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from audit.answers.answer import Answer, Generator
 from audit.errors import RunError
@@ -21,12 +22,17 @@ CREATE TABLE IF NOT EXISTS prompts (
     position INTEGER PRIMARY KEY,
     key BLOB NOT NULL UNIQUE,
     prompt BLOB NOT NULL,
+    draw TEXT,
     text TEXT,
     n_tokens INTEGER,
     finished INTEGER,
     is_cached INTEGER
 );
 """
+
+
+ALL = "all"
+"""The draw of a run that answers every prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +88,49 @@ class AnswerSheet:
         with self._explained_errors(), self._connection:
             self._connection.execute("UPDATE generator SET is_listed = 1")
 
-    def read_shards(self, n_prompts: int) -> Iterator[list[Line]]:
-        """Yield the sheet in stretches of `n_prompts`, as they are when they are reached."""
-        n_listed = self.count().n_prompts
-        for start in range(1, n_listed + 1, n_prompts):
+    def find_positions(self, prompts: Sequence[str]) -> list[int]:
+        """Return the places of prompts on the sheet, from 0.
+
+        Raises:
+            RunError: one is not on it, so the data is not what the sheet was made from.
+        """
+        return [self._read(prompt, "position")[0] - 1 for prompt in prompts]
+
+    def draw_prompts(self, positions: Iterable[int], draw: str) -> None:
+        """Mark prompts as to be answered, by their places from 0; one that is drawn already keeps its first draw."""
+        with self._explained_errors(), self._connection:
+            self._connection.executemany(
+                "UPDATE prompts SET draw = ? WHERE position = ? AND draw IS NULL",
+                ((draw, int(position) + 1) for position in positions),
+            )
+
+    def draw_all(self) -> None:
+        """Mark every prompt as to be answered."""
+        with self._explained_errors(), self._connection:
+            self._connection.execute("UPDATE prompts SET draw = ?", (ALL,))
+
+    def read_shards(self, draw: str, n_prompts: int) -> Iterator[list[Line]]:
+        """Yield the prompts of a draw in stretches of `n_prompts`, as they are when they are reached."""
+        last = 0
+        while True:
             with self._explained_errors():
                 rows = self._connection.execute(
-                    "SELECT key, prompt, text IS NOT NULL FROM prompts WHERE position >= ? AND position < ? "
-                    "ORDER BY position",
-                    (start, start + n_prompts),
+                    "SELECT position, key, prompt, text IS NOT NULL FROM prompts WHERE draw = ? AND position > ? "
+                    "ORDER BY position LIMIT ?",
+                    (draw, last, n_prompts),
                 ).fetchall()
-            yield [Line(key, prompt.decode("utf-8", "surrogatepass"), bool(known)) for key, prompt, known in rows]
+            if not rows:
+                return
+            last = rows[-1][0]
+            yield [Line(key, prompt.decode("utf-8", "surrogatepass"), bool(known)) for _, key, prompt, known in rows]
+
+    def count_drawn(self, draw: str) -> tuple[int, int]:
+        """Return how many prompts a draw has, and how many of them are answered."""
+        with self._explained_errors():
+            n_drawn, n_answered = self._connection.execute(
+                "SELECT count(*), count(text) FROM prompts WHERE draw = ?", (draw,)
+            ).fetchone()
+        return int(n_drawn), int(n_answered)
 
     def add_answers(self, answers: Mapping[bytes, Answer], *, is_cached: bool) -> None:
         """Write answers down by key, durably; one that is there already stays."""
@@ -103,11 +141,11 @@ class AnswerSheet:
                 rows,
             )
 
-    def find(self, prompts: Sequence[str]) -> list[Answer]:
-        """Return the answers to prompts, in order.
+    def find(self, prompts: Sequence[str]) -> list[tuple[Answer, str] | None]:
+        """Return the answers to prompts with the draws they were made for, in order; None for one that is not drawn.
 
         Raises:
-            RunError: one has no answer, so the data is not what the sheet was made from.
+            RunError: one has no answer though it is drawn, so the data is not what the sheet was made from.
         """
         return [self._find(prompt) for prompt in prompts]
 
@@ -121,16 +159,26 @@ class AnswerSheet:
             ).fetchone()
         return AnswerCounts(*counts)
 
-    def _find(self, prompt: str) -> Answer:
+    def _find(self, prompt: str) -> tuple[Answer, str] | None:
+        draw, text, n_tokens, finished = self._read(prompt, "draw, text, n_tokens, finished")
+        if draw is None:
+            return None
+        if text is None:
+            raise self._changed("no answer to")
+        return Answer(text, n_tokens, bool(finished)), draw
+
+    def _read(self, prompt: str, columns: str) -> tuple[Any, ...]:
         with self._explained_errors():
-            row = self._connection.execute(
-                "SELECT text, n_tokens, finished FROM prompts WHERE key = ? AND text IS NOT NULL",
-                (self.generator.key(prompt),),
+            row: tuple[Any, ...] | None = self._connection.execute(
+                f"SELECT {columns} FROM prompts WHERE key = ?", (self.generator.key(prompt),)
             ).fetchone()
         if row is None:
-            finding = "has no answer to a prompt of the data, which must have changed since the scan began"
-            raise RunError(str(self.path), finding, "start over with --fresh")
-        return Answer(row[0], row[1], bool(row[2]))
+            raise self._changed("no line for")
+        return row
+
+    def _changed(self, lack: str) -> RunError:
+        finding = f"has {lack} a prompt of the data, which must have changed since the scan began"
+        return RunError(str(self.path), finding, "start over with --fresh")
 
     @contextmanager
     def _explained_errors(self) -> Iterator[None]:

@@ -85,10 +85,11 @@ scoring_options = option_group(
     click.option(
         "--baseline",
         metavar="KIND",
-        default="generate",
+        default="auto",
         show_default=True,
-        help="What a response is compared with: generate (the model's own answer), prompt (cheap), none, "
-        "or FILE with ready answers.",
+        help="What a response is compared with: generate (the model's own answer); auto (the same where it can change "
+        "a flag, predicted elsewhere, from 5,000 distinct prompts on); prompt (cheap); none; or FILE with ready "
+        "answers.",
     ),
     click.option(
         "--baseline-by",

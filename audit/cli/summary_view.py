@@ -134,6 +134,8 @@ def _facts(values: Mapping[str, Any]) -> Table:
     grid.add_row("model", _model(values["model"]))
     grid.add_row("vectors", _vectors(values))
     grid.add_row("baseline", _baseline(values["baseline"]))
+    if values["baseline"].get("auto"):
+        grid.add_row("predicted", _predicted(values["baseline"]))
     grid.add_row("records", _records(values["counts"]))
     if values["state"] == "finished":
         grid.add_row("flagged", _flagged(values["counts"]))
@@ -167,6 +169,19 @@ def _baseline(baseline: Mapping[str, Any]) -> str:
     if baseline.get("n_prompts") is not None:
         words += f" ({_answers(baseline)})"
     return f"{words}; the cheap baseline agrees r = {', '.join(known)}" if known else words
+
+
+def _predicted(baseline: Mapping[str, Any]) -> str:
+    """Return what was not generated, how well it is predicted, and what that may miss."""
+    auto, n_prompts = baseline["auto"], baseline["n_prompts"]
+    n_answered = baseline["n_generated"] + baseline["n_cached"]
+    r2 = ", ".join(f"{one_line(trait)} {format_number(value, 2)}" for trait, value in auto["r2"].items())
+    expected = auto["expected_misses"] / max(auto["n_found"] + auto["expected_misses"], 1)
+    what = "flags" if auto["has_reference"] else "rows in the top twentieth of a trait"
+    return (
+        f"{format_share((n_prompts - n_answered) / n_prompts)} of the answers, out-of-sample R² {r2}; of the {what}, "
+        f"{expected:.1%} missed as expected, at most {auto['miss_bound']:.1%} ({auto['confidence']:.0%} confidence)"
+    )
 
 
 def _answers(baseline: Mapping[str, Any]) -> str:

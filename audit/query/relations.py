@@ -43,6 +43,9 @@ SCORE_KINDS = {
     "none": "projection",
 }
 
+PREDICTED = "predicted_difference"
+"""The score kind of a record with a predicted baseline among its turns, whatever kind the run's others have."""
+
 _SQL_TYPES = {
     pa.int64(): "BIGINT",
     pa.int32(): "INTEGER",
@@ -137,7 +140,8 @@ def _sample_scores(traits: Sequence[str], kind: str) -> str:
         "cluster_id": "cluster",
     }
     columns = ", ".join(
-        f"CASE WHEN record.status = 'ok' THEN {quote_text(kind)} END AS score_kind"
+        "CASE WHEN record.status = 'ok' THEN "
+        f"if(length.is_predicted, {quote_text(PREDICTED)}, {quote_text(kind)}) END AS score_kind"
         if name == "score_kind"
         else f"{places.get(name, 'score')}.{quote_name(name)}"
         for name in sample_scores_schema(tuple(traits)).names
@@ -145,7 +149,8 @@ def _sample_scores(traits: Sequence[str], kind: str) -> str:
     return f"""SELECT {columns}
         FROM samples AS record
         LEFT JOIN (
-            SELECT sample_id, sum(n_response_tokens)::INTEGER AS n_response_tokens FROM turns
+            SELECT sample_id, sum(n_response_tokens)::INTEGER AS n_response_tokens,
+                bool_or(baseline_kind = 'predicted') AS is_predicted FROM turns
             WHERE part = 'answer' AND side IN ({sides}) GROUP BY sample_id
         ) AS length ON length.sample_id = record.sample_id
         LEFT JOIN (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from audit.answers import Answer, AnswerSheet, Generator, open_sheet
+from audit.answers import ALL, Answer, AnswerSheet, Generator, open_sheet
 from audit.errors import RunError
 
 ME = Generator("me", {"fingerprint": "a"})
@@ -19,7 +19,8 @@ def answer(text: str) -> Answer:
 
 
 def prompts(sheet: AnswerSheet, n: int = 2) -> list[list[str]]:
-    return [[line.prompt for line in shard] for shard in sheet.read_shards(n)]
+    sheet.draw_all()
+    return [[line.prompt for line in shard] for shard in sheet.read_shards(ALL, n)]
 
 
 def test_a_prompt_keeps_its_first_place_however_often_it_comes(tmp_path: Path) -> None:
@@ -48,18 +49,36 @@ def test_the_first_answer_stays_and_is_counted_where_it_came_from(tmp_path: Path
         sheet.add_answers({ME.key("a"): answer("one")}, is_cached=True)
         sheet.add_answers({ME.key("a"): answer("two"), ME.key("b"): answer("")}, is_cached=False)
     with open_sheet(tmp_path / "sheet", ME) as sheet:
-        assert sheet.find(["b", "a", "b"]) == [answer(""), answer("one"), answer("")]
+        sheet.draw_all()
+        assert sheet.find(["b", "a", "b"]) == [(answer(""), ALL), (answer("one"), ALL), (answer(""), ALL)]
         counts = sheet.count()
         assert (counts.n_prompts, counts.n_generated, counts.n_generated_tokens, counts.n_cached) == (3, 1, 0, 1)
-        assert [line.is_answered for shard in sheet.read_shards(9) for line in shard] == [True, True, False]
+        assert [line.is_answered for shard in sheet.read_shards(ALL, 9) for line in shard] == [True, True, False]
 
 
 def test_a_prompt_without_an_answer_is_an_error_that_names_the_data(tmp_path: Path) -> None:
     with open_sheet(tmp_path / "sheet", ME) as sheet:
         sheet.add_prompts(["a"])
+        sheet.draw_all()
         for prompt in ("a", "never listed"):
             with pytest.raises(RunError, match="changed since the scan began"):
                 sheet.find([prompt])
+
+
+def test_a_draw_has_its_prompts_alone_and_a_prompt_keeps_its_first_draw(tmp_path: Path) -> None:
+    with open_sheet(tmp_path / "sheet", ME) as sheet:
+        sheet.add_prompts(["a", "b", "c", "d", "e"])
+        assert sheet.find_positions(["c", "a"]) == [2, 0]
+        sheet.draw_prompts([3, 1], "first")
+        sheet.draw_prompts([1, 2, 4], "second")
+        sheet.add_answers({ME.key("b"): answer("B"), ME.key("d"): answer("D")}, is_cached=False)
+    with open_sheet(tmp_path / "sheet", ME) as sheet:
+        assert [[line.prompt for line in shard] for shard in sheet.read_shards("first", 1)] == [["b"], ["d"]]
+        assert [[line.prompt for line in shard] for shard in sheet.read_shards("second", 9)] == [["c", "e"]]
+        assert (sheet.count_drawn("first"), sheet.count_drawn("second")) == ((2, 2), (2, 0))
+        assert sheet.find(["a", "b"]) == [None, (answer("B"), "first")]
+        with pytest.raises(RunError, match="no answer"):
+            sheet.find(["c"])
 
 
 def test_another_generators_sheet_and_a_damaged_one_are_begun_anew(tmp_path: Path) -> None:
