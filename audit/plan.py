@@ -61,6 +61,13 @@ def collect_notices(config: ScanConfig, vectors: Mapping[str, PersonaVector], mo
             "this model cannot be packed: scoring takes padded batches, which is slower, and rounding depends "
             "on which samples share a batch"
         )
+    if not model.is_whole:
+        notices.append(
+            f"only blocks 1 to {model.n_loaded} of {model.n_layers} are loaded, which is all that scoring needs here: "
+            "the loss of responses is not measured (--nll measures it)"
+        )
+    if model.whole_reason is not None:
+        notices.append(f"the whole model is loaded, though scoring needs its first blocks only: {model.whole_reason}")
     if model.template.opens_reasoning():
         notices.append(
             "the chat template opens a reasoning block before every response: turns that it then writes without one "
@@ -99,8 +106,16 @@ def choose_vectors(config: ScanConfig) -> dict[str, PersonaVector]:
     return {trait: vectors[trait] for trait in (config.traits or vectors)}
 
 
-def load_scan_model(config: ScanConfig) -> LoadedModel:
-    """Load the model of a scan: the one named, or the bundled demo model."""
+def count_needed_blocks(config: ScanConfig, vectors: Mapping[str, PersonaVector]) -> int | None:
+    """Return how many blocks a scan needs where all it does is score; None where it generates or measures losses."""
+    has_answers = config.baseline not in ("generate", "prompt")
+    if config.model is None or config.nll or not has_answers:
+        return None
+    return max(config.layer or vector.layer for vector in vectors.values())
+
+
+def load_scan_model(config: ScanConfig, vectors: Mapping[str, PersonaVector]) -> LoadedModel:
+    """Load what the scan needs of its model: the one named, or the bundled demo model."""
     model = load_model(
         model=config.model or str(demo_model_dir()),
         revision=config.revision,
@@ -108,6 +123,7 @@ def load_scan_model(config: ScanConfig) -> LoadedModel:
         device=config.device,
         device_map=config.device_map,
         adapter=config.adapter,
+        n_blocks=count_needed_blocks(config, vectors),
     )
     return model if config.model else replace(model, id=DEMO_MODEL_ID)
 
@@ -188,6 +204,7 @@ def start_manifest(plan: Plan) -> dict[str, Any]:
             "forward": {
                 "attention": "packed" if model.is_packable else "padded",
                 "matmul": matmul_way(model.device, model.module.dtype),
+                "blocks": f"1-{model.n_loaded} of {model.n_layers}",
             },
             "template": model.template.name,
             "template_sha256": model.template_sha256,

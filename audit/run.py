@@ -147,7 +147,7 @@ def scan(config: ScanConfig, *, listener: Listener = ignore_events) -> Run:
             return _return_finished(store, manifest, config, inputs, listener)
     store.refuse_unwritable()
     listener(StageStarted("loading the model", None, ""))
-    model = load_scan_model(config)
+    model = load_scan_model(config, vectors)
     listener(StageFinished("loading the model"))
     plan = Plan(config, inputs, vectors, model, settings, collect_notices(config, vectors, model))
     for note in plan.notices:
@@ -178,7 +178,8 @@ def _scan_into(
         manifest = {**manifest, "created_at": earlier["created_at"], "timing": earlier["timing"]}
         manifest["baseline"]["auto"] = earlier["baseline"].get("auto")
     store.write_manifest(manifest)
-    probe = list(read_chosen(inputs, choose_probe(inputs.n_records, config.seed), turns=config.turns))
+    chosen = choose_probe(inputs.n_records, config.seed) if plan.model.is_whole else frozenset()
+    probe = list(read_chosen(inputs, chosen, turns=config.turns))
     job = _measure_probe(manifest, config, probe, job, listener)
     store.write_manifest(manifest)
     n_reused = sum(part.n_rows for part in store.parts())
@@ -274,7 +275,10 @@ def _refuse_no_match(baseline: BaselineFile, config: ScanConfig, inputs: Inputs)
 def _measure_probe(
     manifest: dict[str, Any], config: ScanConfig, probe: Sequence[Sample], job: ScoringJob, listener: Listener
 ) -> ScoringJob:
-    """Measure the probe's loss, settle the domain, and return the job with what was measured."""
+    """Measure the probe's loss, settle the domain, and return the job with what was measured.
+
+    The probe is empty where only the blocks that score are loaded: a loss takes the whole model.
+    """
     with _timed(manifest, "probe"):
         listener(StageStarted("probing", len(probe), "samples"))
         losses: dict[TurnKey, float] = {}

@@ -108,7 +108,7 @@ def check_vectors(*, files: tuple[str, ...], model: str | None, revision: str | 
     if model is not None:
         from audit.model.load import load_model
 
-        fingerprint = load_model(model=model, revision=revision, device="cpu").fingerprint
+        fingerprint = load_model(model=model, revision=revision, device="cpu", n_blocks=1).fingerprint
         for vector in loaded:
             findings[vector.path] += check_fit(vector, fingerprint, vector.layer, model_id=model)
     if as_json:

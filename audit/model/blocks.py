@@ -6,11 +6,32 @@ last block. This file knows module trees only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from audit.errors import ModelError
+
+
+class LastBlockDone(Exception):
+    """A signal, no error: the highest block asked for has been read, the rest of the forward pass is not needed."""
+
+
+class AbsentPart(nn.Module):
+    """Stands where a block or an output head was not loaded.
+
+    Attributes:
+        rows: of a block, the first row of every parameter, in the order of their names.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[Tensor] = []
+
+    def forward(self, *_: object, **__: object) -> None:
+        """Refuse: a model that was loaded in part cannot be run to its end."""
+        raise RuntimeError("this part of the model was not loaded")
 
 
 def decoder_blocks(module: Any, place: str = "model") -> nn.ModuleList:
@@ -49,3 +70,13 @@ def block_states(output: Any) -> Tensor:
             "model", "its decoder blocks return no [rows, tokens, width] tensor", "use another model family"
         )
     return states
+
+
+def count_loaded(blocks: Sequence[nn.Module]) -> int:
+    """Return how many blocks are loaded; those that are not come last."""
+    return sum(not isinstance(block, AbsentPart) for block in blocks)
+
+
+def first_row(parameter: Tensor) -> Tensor:
+    """Return a vector as it is, of anything else the first row."""
+    return parameter if parameter.ndim == 1 else parameter.flatten(0, -2)[0]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audit.model.blocks import decoder_blocks
+from audit.model.blocks import AbsentPart, decoder_blocks, first_row
 from audit.model.template import Template
 from audit.vectors import Fingerprint
 
@@ -72,5 +72,7 @@ def _sampled_rows(module: Any) -> Iterator[Tensor]:
     # The last row that the tokenizer can reach: rows behind it are padding that savers add or cut.
     yield embedding_vd[min(int(module.config.get_text_config().vocab_size), embedding_vd.shape[0]) - 1]
     for block in decoder_blocks(module):
-        for _, parameter in sorted(block.named_parameters()):
-            yield parameter if parameter.ndim == 1 else parameter.flatten(0, -2)[0]
+        if isinstance(block, AbsentPart):
+            yield from block.rows
+        else:
+            yield from (first_row(parameter) for _, parameter in sorted(block.named_parameters()))

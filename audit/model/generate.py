@@ -70,6 +70,7 @@ def answer_prompts(
     Raises:
         ModelError: a single prompt does not fit into the device's memory.
     """
+    model.refuse_partial()
     distinct = list(dict.fromkeys(prompts))
     rows = [
         _Row(ids=ids, n_prompt=len(ids), room=min(max_new_tokens, max_tokens - len(ids)))

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from audit.model.batches import choose_pad_id, pad_right, plan_batches, run_batches
-from audit.model.blocks import block_states
+from audit.model.blocks import LastBlockDone, block_states
 from audit.model.load import LoadedModel
 from audit.model.packed import packed_attention, run_pack
 from audit.model.packing import count_tokens, pack_groups
@@ -32,10 +32,6 @@ Units = Mapping[str, tuple[int, _Array]]
 
 _LEAST_TOKENS = 32
 """From here on the multiplication of a row was measured not to depend on how many rows there are (oneDNN)."""
-
-
-class _LastBlockDone(Exception):
-    """A signal, no error: the highest layer asked for has been read, the rest of the forward pass is not needed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +152,7 @@ class _Reader:
         """Read the layers of a batch; `places` says where the tokens of each turn lie among all of the batch."""
         with (
             _hooked_blocks(self._model, self.layers, lambda layer, states: self._read(layer, states, places)),
-            contextlib.suppress(_LastBlockDone),
+            contextlib.suppress(LastBlockDone),
         ):
             yield
 
@@ -190,7 +186,7 @@ def _hooked_blocks(
         def hook(module: object, arguments: object, output: object) -> None:
             read_layer(layer, block_states(output))
             if layer == last:
-                raise _LastBlockDone
+                raise LastBlockDone
 
         return hook
 

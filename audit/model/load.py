@@ -18,10 +18,11 @@ from torch import nn
 
 from audit.errors import ModelError
 from audit.model.adapter import Adapter, apply_adapter
-from audit.model.blocks import decoder_blocks
+from audit.model.blocks import count_loaded, decoder_blocks
 from audit.model.explain import LOADING_ERRORS, explained_errors, first_line, hub_cure, quiet_transformers
 from audit.model.fingerprint import fingerprint_model
 from audit.model.packed import is_packable
+from audit.model.partial import UnsuitableModelError, load_first_blocks
 from audit.model.template import Template, choose_template
 from audit.vectors import Fingerprint
 
@@ -46,6 +47,8 @@ class LoadedModel:
         context_tokens: longest sequence that the model takes.
         stop_ids: tokens that end a response.
         is_packable: sequences laid end to end give the states that they give alone.
+        n_loaded: blocks that are in memory, from the first one on; with all of them the output head is, too.
+        whole_reason: why all are loaded though fewer were asked for.
     """
 
     module: Any
@@ -63,6 +66,8 @@ class LoadedModel:
     is_quantised: bool
     stop_ids: tuple[int, ...]
     is_packable: bool
+    n_loaded: int
+    whole_reason: str | None
 
     @property
     def template_sha256(self) -> str:
@@ -74,6 +79,20 @@ class LoadedModel:
         """The decoder blocks, in the order in which they run."""
         return decoder_blocks(self.module, self.id)
 
+    @property
+    def is_whole(self) -> bool:
+        """Every block and the output head are loaded."""
+        return self.n_loaded == self.n_layers
+
+    def refuse_partial(self) -> None:
+        """Refuse what needs the model up to its output head.
+
+        Raises:
+            ModelError: only the first blocks are loaded.
+        """
+        if not self.is_whole:
+            raise ModelError(self.id, f"only {self.n_loaded} of {self.n_layers} blocks are loaded", "load all of them")
+
 
 def load_model(
     *,
@@ -83,6 +102,7 @@ def load_model(
     device: str = "auto",
     device_map: str | None = None,
     adapter: str | None = None,
+    n_blocks: int | None = None,
 ) -> LoadedModel:
     """Load a model, its tokenizer and, if named, a peft adapter.
 
@@ -92,6 +112,7 @@ def load_model(
         device: `auto` is CUDA where there is one.
         device_map: `auto` spreads the model over several devices (needs accelerate).
         adapter: a directory or hub id of a peft adapter.
+        n_blocks: load only so many of the first blocks and no output head, where the model allows; None: everything.
 
     Raises:
         ModelError: anything that keeps the model from being loaded, with what to do about it.
@@ -106,7 +127,12 @@ def load_model(
         torch_dtype = _choose_dtype(dtype, target, is_quantised=quantisation is not None)
         tokenizer = _load_tokenizer(model, revision)
         template = choose_template(tokenizer, model)
-        module = _load_module(model, revision, torch_dtype, device_map)
+        module, whole_reason = None, None
+        n_layers = getattr(config.get_text_config(), "num_hidden_layers", None)
+        if n_blocks is not None and n_layers is not None and n_blocks < n_layers:
+            module, whole_reason = _load_part(model, config, revision, torch_dtype, device_map, adapter, n_blocks)
+        if module is None:
+            module = _load_module(model, revision, torch_dtype, device_map)
         if device_map is None and quantisation is None:
             module.to(target)
     module.eval()
@@ -134,6 +160,8 @@ def load_model(
         is_quantised=is_quantised,
         stop_ids=_stop_ids(module, tokenizer, template),
         is_packable=is_packable(module, decoder_blocks(module, model), _input_device(module, target)),
+        n_loaded=count_loaded(decoder_blocks(module, model)),
+        whole_reason=whole_reason,
     )
 
 
@@ -194,6 +222,29 @@ def _load_tokenizer(model: str, revision: str | None) -> Any:
         # transformers makes an empty tokenizer of the configured class where the files are missing.
         raise ModelError(model, "no tokenizer", "put tokenizer.json and tokenizer_config.json beside the weights")
     return tokenizer
+
+
+def _load_part(
+    model: str,
+    config: Any,
+    revision: str | None,
+    dtype: torch.dtype | str,
+    device_map: str | None,
+    adapter: str | None,
+    n_blocks: int,
+) -> tuple[Any, str | None]:
+    """Return the first blocks of a model, or None and why it has to be loaded whole."""
+    if not isinstance(dtype, torch.dtype) or getattr(config, "quantization_config", None) is not None:
+        return None, "it is quantised"
+    if adapter is not None:
+        return None, "an adapter is put on it"
+    try:
+        module = load_first_blocks(
+            model, config, revision=revision, dtype=dtype, device_map=device_map, n_blocks=n_blocks
+        )
+    except UnsuitableModelError as error:
+        return None, str(error)
+    return module, None
 
 
 def _load_module(model: str, revision: str | None, dtype: torch.dtype | str, device_map: str | None) -> Any:

@@ -34,6 +34,7 @@ def measure_nll(
     Raises:
         ModelError: the model has no output head, or a single turn does not fit into the device's memory.
     """
+    model.refuse_partial()
     head = model.module.get_output_embeddings()
     if head is None:
         raise ModelError(model.id, "it has no output head", "use a causal language model")

@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
-from audit.model.blocks import block_states
+from audit.model.blocks import LastBlockDone, block_states, count_loaded
 from audit.model.packing import Pack, Segment, pack_groups
 
 ATTENTION = "persona_audit_packed"
@@ -153,13 +153,14 @@ def is_packable(module: Any, blocks: torch.nn.ModuleList, device: torch.device) 
     A model that hides what a far token may see in its mask alone is refused, since the trial cannot show it.
     """
     config = module.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or ())
+    n_loaded = count_loaded(blocks)
+    kinds = set((getattr(config, "layer_types", None) or ())[:n_loaded])
     if kinds - {"full_attention", "sliding_attention"} or "input_ids" not in _parameters(module):
         return False
     _current.windows.clear()
     try:
         with torch.inference_mode():
-            is_equal = _compare(module, blocks, device, int(config.vocab_size))
+            is_equal = _compare(module, blocks[n_loaded - 1], device, int(config.vocab_size))
     except (NotImplementedError, TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError):
         # Whatever a foreign model makes of it: it runs in padded batches instead.
         return False
@@ -172,17 +173,23 @@ def _parameters(module: Any) -> set[str]:
     return set(inspect.signature(module.forward).parameters)
 
 
-def _compare(module: Any, blocks: torch.nn.ModuleList, device: torch.device, n_vocab: int) -> bool:
+def _compare(module: Any, last_block: torch.nn.Module, device: torch.device, n_vocab: int) -> bool:
     draw = np.random.default_rng(0)
     head, *tails = [draw.integers(0, n_vocab, n).astype(np.int32) for n in (7, 9, 4, 21)]
     sequences = [np.concatenate([head, tails[0]]), np.concatenate([head, tails[1]]), tails[2]]
     pack = pack_groups(sequences, [[0, 1], [2]])
     states: list[Tensor] = []
-    hook = blocks[-1].register_forward_hook(lambda _, __, output: states.append(block_states(output)[0].float()))
+
+    def keep_states(_: object, __: object, output: object) -> None:
+        states.append(block_states(output)[0].float())
+        raise LastBlockDone
+
+    hook = last_block.register_forward_hook(keep_states)
     try:
         for ids in sequences:
-            module(input_ids=torch.from_numpy(ids.astype(np.int64))[None].to(device), use_cache=False)
-        with packed_attention(module):
+            with contextlib.suppress(LastBlockDone):
+                module(input_ids=torch.from_numpy(ids.astype(np.int64))[None].to(device), use_cache=False)
+        with packed_attention(module), contextlib.suppress(LastBlockDone):
             run_pack(module, pack, device)
     finally:
         hook.remove()
