@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from audit.config import ScanConfig
 from audit.errors import RunError
-from audit.events import Listener, PartWritten, StageAdvanced, StageFinished, StageStarted
+from audit.events import Listener, PartWritten, StageAdvanced, StageFinished, StageStarted, Warned
 from audit.inputs import Inputs, read_range
 from audit.shard import BLOCK_ROWS, ScoringJob, score_block
 from audit.store import Part, RunStore
@@ -45,7 +45,9 @@ def score_parts(
         part_start, began = start, time.monotonic()
         for block_start, block_stop in split_blocks(start, stop, config.shard_rows):
             block = list(islice(records, block_stop - block_start))
-            pending.append(score_block(block, job))
+            scored = score_block(block, job)
+            _tell_widened(scored.n_widened, manifest, job, listener)
+            pending.append(scored.tables)
             listener(StageAdvanced("scoring", len(block)))
             elapsed = time.monotonic() - began
             if block_stop == stop or block_stop % config.shard_rows == 0 or elapsed > PART_SECONDS:
@@ -60,6 +62,17 @@ def score_parts(
                 pending, part_start, began = [], block_stop, time.monotonic()
     listener(StageFinished("scoring"))
     return n_scored
+
+
+def _tell_widened(n_turns: int, manifest: dict[str, Any], job: ScoringJob, listener: Listener) -> None:
+    """Count the turns that were scored in float32, and say so at the first of them."""
+    if n_turns and not manifest["n_widened_turns"]:
+        listener(
+            Warned(
+                f"the hidden states of some samples are not finite in {job.model.dtype}: these are run again in float32"
+            )
+        )
+    manifest["n_widened_turns"] += n_turns
 
 
 def find_gaps(parts: list[Part], n_records: int) -> list[tuple[int, int]]:

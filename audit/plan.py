@@ -236,6 +236,7 @@ def start_manifest(plan: Plan) -> dict[str, Any]:
             "n_cached": None,
         },
         "counts": {"n_samples": plan.inputs.n_records},
+        "n_widened_turns": 0,
         "domain": None,
         "verdicts": [],
         "reference": None,

@@ -175,7 +175,8 @@ def _scan_into(
         earlier = store.read_manifest()
         refuse_other_settings(store, earlier, plan.settings)
         refuse_other_model(store, earlier, manifest)
-        manifest = {**manifest, "created_at": earlier["created_at"], "timing": earlier["timing"]}
+        kept = {name: earlier[name] for name in ("created_at", "timing", "n_widened_turns")}
+        manifest = {**manifest, **kept}
         manifest["baseline"]["auto"] = earlier["baseline"].get("auto")
     store.write_manifest(manifest)
     chosen = choose_probe(inputs.n_records, config.seed) if plan.model.is_whole else frozenset()
@@ -196,6 +197,11 @@ def _scan_into(
         warning = f"{n_failed} of {n_turns} scored turns have no baseline, hence no difference"
         manifest["notices"].append(warning)
         listener(Warned(warning))
+    if manifest["n_widened_turns"]:
+        manifest["notices"].append(
+            f"{manifest['n_widened_turns']} turns were run in float32: "
+            f"their hidden states are not finite in {plan.model.dtype}"
+        )
     _conclude(store, manifest, inputs, reference)
     store.remove_working_files()
     return Run(store.path, manifest, n_scored=n_scored, n_reused=n_reused)

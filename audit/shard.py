@@ -106,6 +106,7 @@ class TurnState:
     prompt_projection_k: NDArray[np.float32] | None = None
     baseline_projection_k: NDArray[np.float32] | None = None
     difference_r: NDArray[np.float32] | None = None
+    is_widened: bool = False
 
     @property
     def key(self) -> TurnKey:
@@ -113,15 +114,27 @@ class TurnState:
         return (self.sample_id, self.turn.side, self.turn.turn, self.turn.part)
 
 
-def score_block(records: Sequence[Sample | SkippedSample], job: ScoringJob) -> dict[str, pa.Table]:
-    """Score one block and return its tables: samples, turns, scores, differences."""
+@dataclass(frozen=True, slots=True)
+class ScoredBlock:
+    """The tables of a block (samples, turns, scores, differences).
+
+    `n_widened` turns were scored in float32, since the model's own type is too narrow for them.
+    """
+
+    tables: dict[str, pa.Table]
+    n_widened: int
+
+
+def score_block(records: Sequence[Sample | SkippedSample], job: ScoringJob) -> ScoredBlock:
+    """Score one block."""
     states = score_turns([record for record in records if isinstance(record, Sample)], job)
-    return {
+    tables = {
         "samples": _samples_table(records, states, job.keep_columns),
         "turns": _turns_table(states, job),
         "scores": _scores_table(states, job),
         "differences": _differences_table(states),
     }
+    return ScoredBlock(tables, n_widened=sum(state.is_widened for state in states))
 
 
 def score_turns(samples: Sequence[Sample], job: ScoringJob) -> list[TurnState]:
@@ -277,20 +290,23 @@ def _project(states: Sequence[TurnState], job: ScoringJob) -> None:
     )
     row_of = {key: len(responses) + position for position, key in enumerate(baselines)}
     for row, state in enumerate(states):
+        state.is_widened = bool(projections.is_widened_n[row])
         if not np.isfinite(projections.projection_nk[row]).all():
-            state.status, state.reason = "overflow", f"the hidden states are not finite in {job.model.dtype}"
+            tried = f"{job.model.dtype}, nor in float32" if state.is_widened else job.model.dtype
+            state.status, state.reason = "overflow", f"the hidden states are not finite in {tried}"
             continue
         state.projection_k = projections.projection_nk[row]
         state.prompt_projection_k = projections.prompt_projection_nk[row]
-        baseline_k = None
-        if state.baseline_tokens is not None and projections.mean_nd is not None:
+        baseline_k = baseline_row = None
+        if state.baseline_tokens is not None:
             baseline_row = row_of[_baseline_key(state)]
             baseline_k = projections.projection_nk[baseline_row]
-            state.difference_r = (projections.mean_nd[row] - projections.mean_nd[baseline_row]) @ job.reduction
         elif job.baseline == "prompt":
             baseline_k = state.prompt_projection_k
-        if baseline_k is not None:
-            _accept_baseline(state, baseline_k)
+        if baseline_k is None or not _accept_baseline(state, baseline_k):
+            continue
+        if baseline_row is not None and projections.mean_nd is not None:
+            state.difference_r = (projections.mean_nd[row] - projections.mean_nd[baseline_row]) @ job.reduction
 
 
 def _project_known(
@@ -315,20 +331,22 @@ def _project_known(
             continue
         state.projection_k, state.prompt_projection_k = state.known.own_k, state.known.prompt_k
         if state.is_predicted:
-            state.difference_r = state.known.own_r - state.known.predicted_r
-            _accept_baseline(state, state.known.predicted_k)
+            if _accept_baseline(state, state.known.predicted_k):
+                state.difference_r = state.known.own_r - state.known.predicted_r
         elif state.baseline_tokens is not None:
             row = row_of[_baseline_key(state)]
-            state.difference_r = state.known.own_r - projections.mean_nd[row] @ job.reduction
-            _accept_baseline(state, projections.projection_nk[row])
+            if _accept_baseline(state, projections.projection_nk[row]):
+                state.difference_r = state.known.own_r - projections.mean_nd[row] @ job.reduction
 
 
-def _accept_baseline(state: TurnState, baseline_k: NDArray[np.float32]) -> None:
+def _accept_baseline(state: TurnState, baseline_k: NDArray[np.float32]) -> bool:
+    """Take a baseline's projections, unless they are not finite, and tell whether it was taken."""
     if np.isfinite(baseline_k).all():
         state.baseline_projection_k = baseline_k
-        return
-    state.status, state.difference_r = "baseline_failed", None
+        return True
+    state.status = "baseline_failed"
     state.reason = "no finite hidden state of the baseline: no token before the response, or an overflow"
+    return False
 
 
 def _baseline_key(state: TurnState) -> tuple[int, int]:

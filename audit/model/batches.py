@@ -6,6 +6,7 @@ Knows lengths and positions; what a batch is run for is the caller's.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 
 from audit.errors import ModelError
+
+Item = TypeVar("Item")
 
 
 def plan_batches(lengths: Sequence[int], batch_tokens: int, max_rows: int | None = None) -> list[list[int]]:
@@ -33,11 +36,19 @@ def plan_batches(lengths: Sequence[int], batch_tokens: int, max_rows: int | None
     return batches
 
 
-def run_batches(batches: Sequence[list[int]], run: Callable[[list[int]], None]) -> None:
+def run_batches(
+    batches: Sequence[list[Item]],
+    run: Callable[[list[Item]], None],
+    *,
+    split: Callable[[Item], list[Item]] = lambda item: [item],
+) -> None:
     """Call `run` with every batch; one that does not fit into the device's memory is halved and tried again.
 
+    Args:
+        split: what an item that does not fit alone can be divided into.
+
     Raises:
-        ModelError: a single row does not fit.
+        ModelError: a single item that cannot be divided does not fit.
     """
     waiting = list(reversed(batches))
     while waiting:
@@ -45,16 +56,25 @@ def run_batches(batches: Sequence[list[int]], run: Callable[[list[int]], None]) 
         try:
             run(batch)
             continue
-        except torch.OutOfMemoryError:
-            if len(batch) == 1:
-                raise ModelError(
-                    "model", "one sample does not fit into the device's memory", "lower --max-tokens"
-                ) from None
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
         # Outside the handler: the exception's frames hold the tensors that have to go.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        if len(batch) == 1:
+            batch = split(batch[0])
+        if len(batch) == 1:
+            raise ModelError("model", "one sample does not fit into the device's memory", "lower --max-tokens")
         middle = len(batch) // 2
         waiting += [batch[middle:], batch[:middle]]
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether a device, or the machine, has no memory left; only CUDA's own allocator has an error for it."""
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        sign in str(error) for sign in ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    )
 
 
 def pad_right(rows: Sequence[npt.NDArray[np.int32]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:

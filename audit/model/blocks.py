@@ -6,7 +6,7 @@ last block. This file knows module trees only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor, nn
@@ -72,7 +72,7 @@ def block_states(output: Any) -> Tensor:
     return states
 
 
-def count_loaded(blocks: Sequence[nn.Module]) -> int:
+def count_loaded(blocks: Iterable[nn.Module]) -> int:
     """Return how many blocks are loaded; those that are not come last."""
     return sum(not isinstance(block, AbsentPart) for block in blocks)
 

@@ -21,9 +21,10 @@ from audit.model.batches import choose_pad_id, pad_right, plan_batches, run_batc
 from audit.model.blocks import LastBlockDone, block_states
 from audit.model.load import LoadedModel
 from audit.model.packed import packed_attention, run_pack
-from audit.model.packing import count_tokens, pack_groups
+from audit.model.packing import Group, count_tokens, pack_groups
 from audit.model.precision import exact_matmul
 from audit.model.turns import TokenizedTurn
+from audit.model.widen import can_widen, in_float32
 
 _Array = npt.NDArray[np.float32]
 Units = Mapping[str, tuple[int, _Array]]
@@ -42,11 +43,13 @@ class Projections:
         projection_nk: mean over the response tokens.
         prompt_projection_nk: at the last token before the response; NaN for a response without one before it.
         mean_nd: mean hidden state over the response tokens at one layer, if asked for.
+        is_widened_n: the turn was read again in float32, since its states overflow in the model's own type.
     """
 
     projection_nk: _Array
     prompt_projection_nk: _Array
     mean_nd: _Array | None
+    is_widened_n: npt.NDArray[np.bool_]
 
 
 def project_turns(
@@ -62,44 +65,61 @@ def project_turns(
 
     Where the model allows, turns are packed without padding, and what the turns of a group share is run once; then
     the numbers do not depend on a turn's neighbours. Otherwise batches are sorted by length and padded. States are
-    taken to float32 before anything is summed. A batch that does not fit into the device's memory is halved.
+    taken to float32 before anything is summed. A batch that does not fit into the device's memory is halved. A group
+    with states that are not finite in the model's type is run again in float32; what is not finite then stays so.
 
     Args:
         groups: the group of every turn, such as its sample; None: every turn is a group of its own.
 
     Raises:
-        ModelError: a single turn, or group, does not fit into the device's memory.
+        ModelError: a single turn does not fit into the device's memory.
     """
     reader = _Reader(model, tokenized, units, keep_mean_layer)
     if not reader.layers:
         return reader.projections
-    if model.is_packable:
-        members = _collect_groups(groups or range(len(tokenized)))
-        sequences = [turn.ids for turn in tokenized]
-        batches = _fill_packs([count_tokens(sequences, group) for group in members], batch_tokens)
+    members = _collect_groups(groups or range(len(tokenized)))
+    run_groups = _run_packed if model.is_packable else _run_padded
+    run_groups(model, reader, members, batch_tokens)
+    overflowing = [group for group in members if not reader.is_finite(group)]
+    if overflowing and can_widen(model.module, is_quantised=model.is_quantised):
+        # A model that cannot run so keeps what it had: states that are not finite, which no score is made of.
+        with in_float32(model.module, model.blocks), contextlib.suppress(RuntimeError):
+            run_groups(model, reader, overflowing, batch_tokens)
+        reader.projections.is_widened_n[[position for group in overflowing for position in group]] = True
+    return reader.projections
 
-        def project_pack(batch: list[int]) -> None:
-            pack = pack_groups(sequences, [members[group] for group in batch], n_least=_LEAST_TOKENS)
-            with torch.inference_mode(), reader.reading(pack.places):
-                run_pack(model.module, pack, model.device)
 
-        with packed_attention(model.module), exact_matmul(model.device):
-            run_batches(batches, project_pack)
-        return reader.projections
+def _run_packed(model: LoadedModel, reader: _Reader, members: Sequence[Sequence[int]], batch_tokens: int) -> None:
+    sequences = [turn.ids for turn in reader.tokenized]
+    groups = [Group(tuple(group), tuple(group)) for group in members]
+    packs = _fill_packs([count_tokens(sequences, group) for group in groups], batch_tokens)
+
+    def project_pack(batch: list[Group]) -> None:
+        pack = pack_groups(sequences, batch, n_least=_LEAST_TOKENS)
+        with torch.inference_mode(), reader.reading(pack.places):
+            run_pack(model.module, pack, model.device)
+
+    with packed_attention(model.module), exact_matmul(model.device):
+        run_batches([[groups[place] for place in pack] for pack in packs], project_pack, split=Group.split)
+
+
+def _run_padded(model: LoadedModel, reader: _Reader, members: Sequence[Sequence[int]], batch_tokens: int) -> None:
     pad_id = choose_pad_id(model.tokenizer)
+    positions = [position for group in members for position in group]
+    turns = {position: reader.tokenized[position] for position in positions}
 
     def project_padded(batch: list[int]) -> None:
-        ids_nt, mask_nt = pad_right([tokenized[position].ids for position in batch], pad_id, model.device)
+        ids_nt, mask_nt = pad_right([turns[position].ids for position in batch], pad_id, model.device)
         width = ids_nt.shape[1]
         places = {
-            position: np.arange(row * width, row * width + len(tokenized[position].ids))
+            position: np.arange(row * width, row * width + len(turns[position].ids))
             for row, position in enumerate(batch)
         }
         with torch.inference_mode(), reader.reading(places):
             model.module(input_ids=ids_nt, attention_mask=mask_nt, use_cache=False)
 
-    run_batches(plan_batches([len(turn.ids) for turn in tokenized], batch_tokens), project_padded)
-    return reader.projections
+    batches = plan_batches([len(turns[position].ids) for position in positions], batch_tokens)
+    run_batches([[positions[place] for place in batch] for batch in batches], project_padded)
 
 
 def _collect_groups(groups: Iterable[int]) -> list[list[int]]:
@@ -129,7 +149,7 @@ class _Reader:
         self, model: LoadedModel, tokenized: Sequence[TokenizedTurn], units: Units, keep_mean_layer: int | None
     ) -> None:
         self._model = model
-        self._tokenized = tokenized
+        self.tokenized = tokenized
         self._mean_layer = keep_mean_layer
         traits = list(units)
         kept = {keep_mean_layer} if keep_mean_layer else set()
@@ -145,7 +165,16 @@ class _Reader:
         }
         projection_nk = np.full((len(tokenized), len(traits)), np.nan, dtype=np.float32)
         mean_nd = np.zeros((len(tokenized), model.d_hidden), np.float32) if keep_mean_layer else None
-        self.projections = Projections(projection_nk, projection_nk.copy(), mean_nd)
+        is_widened_n = np.zeros(len(tokenized), dtype=bool)
+        self.projections = Projections(projection_nk, projection_nk.copy(), mean_nd, is_widened_n)
+
+    def is_finite(self, positions: Sequence[int]) -> bool:
+        """Tell whether all that was read of these turns is finite."""
+        found, rows = self.projections, list(positions)
+        with_prompt = [position for position in rows if self.tokenized[position].start]
+        read = [found.projection_nk[rows], found.prompt_projection_nk[with_prompt]]
+        read += [] if found.mean_nd is None else [found.mean_nd[rows]]
+        return all(bool(np.isfinite(values).all()) for values in read)
 
     @contextlib.contextmanager
     def reading(self, places: Mapping[int, npt.NDArray[np.int64]]) -> Iterator[None]:
@@ -161,13 +190,15 @@ class _Reader:
         found, columns = self.projections, self._columns[layer]
         for position, places_t in places.items():
             # One turn at a time: what is multiplied together must not depend on the turn's neighbours.
-            turn = self._tokenized[position]
+            turn = self.tokenized[position]
             first = max(turn.start - 1, 0)
             own_td = states_td[torch.from_numpy(places_t[first : turn.stop]).to(states_td.device)].float()
             response_td = own_td[turn.start - first :]
             if columns:
                 dots_tk = (own_td @ self._units_dk[layer].to(own_td.device)).cpu().numpy()
-                found.projection_nk[position, columns] = dots_tk[turn.start - first :].mean(axis=0, dtype=np.float64)
+                with np.errstate(invalid="ignore"):
+                    mean_k = dots_tk[turn.start - first :].mean(axis=0, dtype=np.float64)
+                found.projection_nk[position, columns] = mean_k
                 if turn.start:
                     found.prompt_projection_nk[position, columns] = dots_tk[0]
             if found.mean_nd is not None and layer == self._mean_layer:

@@ -6,6 +6,7 @@ It does not know what the loss is used for.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from audit.errors import ModelError
 from audit.model.batches import choose_pad_id, pad_right, plan_batches, run_batches
 from audit.model.load import LoadedModel
 from audit.model.turns import TokenizedTurn
+from audit.model.widen import can_widen, in_float32
 
 LOGIT_BUDGET = 1 << 28
 """Most logits held at once: 1 GiB in float32."""
@@ -28,8 +30,8 @@ def measure_nll(
 ) -> npt.NDArray[np.float32]:
     """Return the mean loss of each turn's response in nats per token, float32 [n].
 
-    A response that starts at the very first token has no prediction for it and is averaged over the others; NaN if
-    there are none.
+    What is not finite in the model's own type is measured again in float32. A response that starts at the very first
+    token has no prediction for it and is averaged over the others; NaN if there are none.
 
     Raises:
         ModelError: the model has no output head, or a single turn does not fit into the device's memory.
@@ -59,6 +61,15 @@ def measure_nll(
                 nll_n[position] = losses[rows == row].mean()
 
     run_batches(plan_batches([len(turn.ids) for turn in tokenized], batch_tokens), measure_batch)
+    overflowing = [
+        n for n, turn in enumerate(tokenized) if turn.stop > max(turn.start, 1) and not np.isfinite(nll_n[n])
+    ]
+    if overflowing and can_widen(model.module, is_quantised=model.is_quantised):
+        lengths = [len(tokenized[position].ids) for position in overflowing]
+        batches = [[overflowing[place] for place in batch] for batch in plan_batches(lengths, batch_tokens)]
+        # A model that cannot run so keeps a loss that is not finite, and callers leave it out.
+        with in_float32(model.module, model.blocks), contextlib.suppress(RuntimeError):
+            run_batches(batches, measure_batch)
     return nll_n
 
 

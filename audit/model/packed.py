@@ -19,7 +19,7 @@ from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
 from audit.model.blocks import LastBlockDone, block_states, count_loaded
-from audit.model.packing import Pack, Segment, pack_groups
+from audit.model.packing import Group, Pack, Segment, pack_groups
 
 ATTENTION = "persona_audit_packed"
 
@@ -177,7 +177,7 @@ def _compare(module: Any, last_block: torch.nn.Module, device: torch.device, n_v
     draw = np.random.default_rng(0)
     head, *tails = [draw.integers(0, n_vocab, n).astype(np.int32) for n in (7, 9, 4, 21)]
     sequences = [np.concatenate([head, tails[0]]), np.concatenate([head, tails[1]]), tails[2]]
-    pack = pack_groups(sequences, [[0, 1], [2]])
+    pack = pack_groups(sequences, [Group((0, 1), (0, 1)), Group((2,), (2,))])
     states: list[Tensor] = []
 
     def keep_states(_: object, __: object, output: object) -> None:

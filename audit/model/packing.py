@@ -26,6 +26,21 @@ class Segment:
     above: tuple[Span, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Sequences that share what they begin with, given by their positions; `wanted` are those that are laid out.
+
+    The others still decide where segments begin, so that a sequence gives the same numbers whoever is wanted with it.
+    """
+
+    members: tuple[int, ...]
+    wanted: tuple[int, ...]
+
+    def split(self) -> list[Group]:
+        """Return one group for each sequence that is wanted."""
+        return [Group(self.members, (position,)) for position in self.wanted]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Pack:
     """Groups laid end to end.
@@ -50,8 +65,8 @@ class _Node:
     ends: list[int] = field(default_factory=list)
 
 
-def pack_groups(sequences: Sequence[Ids], groups: Sequence[Sequence[int]], *, n_least: int = 0) -> Pack:
-    """Lay out groups of sequences, given by their positions in `sequences`; none of them is empty.
+def pack_groups(sequences: Sequence[Ids], groups: Sequence[Group], *, n_least: int = 0) -> Pack:
+    """Lay out groups of sequences; none of them is empty.
 
     A pack of fewer than `n_least` tokens ends with tokens that belong to no sequence: libraries multiply a few rows in
     another way than many, so that a small pack would give other numbers than a large one.
@@ -62,7 +77,7 @@ def pack_groups(sequences: Sequence[Ids], groups: Sequence[Sequence[int]], *, n_
     return layout.finish(n_least)
 
 
-def count_tokens(sequences: Sequence[Ids], group: Sequence[int]) -> int:
+def count_tokens(sequences: Sequence[Ids], group: Group) -> int:
     """Return how many tokens a group takes when what its sequences share is laid out once."""
     return sum(len(node.ids) for root in _build_tree(sequences, group) for node in _walk(root))
 
@@ -76,7 +91,7 @@ class _Layout:
         self._segments: list[Segment] = []
         self._places: dict[int, npt.NDArray[np.int64]] = {}
 
-    def add(self, group: Sequence[int]) -> None:
+    def add(self, group: Group) -> None:
         for root in _build_tree(self._sequences, group):
             self._place(root, ())
 
@@ -107,11 +122,15 @@ class _Layout:
         )
 
 
-def _build_tree(sequences: Sequence[Ids], group: Sequence[int]) -> list[_Node]:
-    roots: list[_Node] = []
-    for position in group:
-        _insert(roots, sequences[position], position)
-    return roots
+def _build_tree(sequences: Sequence[Ids], group: Group) -> list[_Node]:
+    top = _Node(np.zeros(0, dtype=np.int32))
+    for position in group.members:
+        _insert(top.children, sequences[position], position)
+    # Children before what is above them.
+    for node in reversed(list(_walk(top))):
+        node.ends = [position for position in node.ends if position in group.wanted]
+        node.children = [child for child in node.children if child.ends or child.children]
+    return top.children
 
 
 def _insert(nodes: list[_Node], ids: Ids, position: int) -> None:

@@ -42,8 +42,10 @@ def load_first_blocks(
         UnsuitableModelError: load the whole model instead.
         torch.OutOfMemoryError: not even these blocks fit.
     """
-    model_class = transformers.MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
-    if not isinstance(model_class, type) or getattr(config, "auto_map", None) or _has_adapter(model, revision):
+    # Neither the mapping nor what it gives carries annotations.
+    mapping: Any = transformers.MODEL_FOR_CAUSAL_LM_MAPPING
+    model_class: Any = mapping.get(type(config), None)
+    if not hasattr(model_class, "config_class") or getattr(config, "auto_map", None) or _has_adapter(model, revision):
         raise UnsuitableModelError("its class is chosen while it is loaded")
     if not isinstance(config, model_class.config_class):
         config = config.get_text_config()
@@ -73,9 +75,7 @@ def load_first_blocks(
 
 def _has_adapter(model: str, revision: str | None) -> bool:
     # transformers would put an adapter that lies beside the weights on the model.
-    found = cached_file(
-        model, "adapter_config.json", revision=revision, _raise_exceptions_for_missing_entries=False
-    )
+    found = cached_file(model, "adapter_config.json", revision=revision, _raise_exceptions_for_missing_entries=False)
     return found is not None
 
 
@@ -127,10 +127,11 @@ def _find_files(model: str, revision: str | None) -> list[str]:
     index = cached_file(model, SAFE_WEIGHTS_INDEX_NAME, **options)
     if index is None:
         raise UnsuitableModelError("its weights are in no safetensors file")
-    return list(get_checkpoint_shard_files(model, index, revision=revision)[0])
+    find_shards: Any = get_checkpoint_shard_files
+    return list(find_shards(model, index, revision=revision)[0])
 
 
-def _derive_class(model_class: type, n_blocks: int, checkpoint: _Checkpoint) -> Any:
+def _derive_class(model_class: Any, n_blocks: int, checkpoint: _Checkpoint) -> Any:
     """Return a class that is `model_class` in all but what lies above block `n_blocks`."""
 
     def init(self: Any, config: Any, *arguments: Any, **options: Any) -> None:
@@ -166,9 +167,7 @@ def _read_absent_rows(module: Any, checkpoint: _Checkpoint, n_blocks: int) -> No
     matching = [
         prefix
         for prefix in module.block_prefixes
-        if all(
-            torch.equal(checkpoint.read_row(prefix + name).to(row.dtype), row.cpu()) for name, row in loaded.items()
-        )
+        if all(torch.equal(checkpoint.read_row(prefix + name).to(row.dtype), row.cpu()) for name, row in loaded.items())
     ]
     if len(matching) != 1:
         raise UnsuitableModelError("its checkpoint keeps blocks in another form")
