@@ -202,7 +202,7 @@ def start_manifest(plan: Plan) -> dict[str, Any]:
             "dtype": model.dtype,
             "device": str(model.device),
             "forward": {
-                "attention": "packed" if model.is_packable else "padded",
+                "attention": model.attention,
                 "matmul": matmul_way(model.device, model.module.dtype),
                 "blocks": f"1-{model.n_loaded} of {model.n_layers}",
             },

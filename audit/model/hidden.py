@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from audit.model.batches import choose_pad_id, pad_right, plan_batches, run_batches
 from audit.model.blocks import LastBlockDone, block_states
+from audit.model.flex import BLOCK
 from audit.model.load import LoadedModel
 from audit.model.packed import packed_attention, run_pack
 from audit.model.packing import Group, count_tokens, pack_groups
@@ -84,7 +85,9 @@ def project_turns(
     if overflowing and can_widen(model.module, is_quantised=model.is_quantised):
         # A model that cannot run so keeps what it had: states that are not finite, which no score is made of.
         with in_float32(model.module, model.blocks), contextlib.suppress(RuntimeError):
-            run_groups(model, reader, overflowing, batch_tokens)
+            # In float32 the tiles of flex attention may be too large for a GPU, and few groups come here.
+            calm = replace(model, attention="packed") if model.is_packable else model
+            run_groups(calm, reader, overflowing, batch_tokens)
         reader.projections.is_widened_n[[position for group in overflowing for position in group]] = True
     return reader.projections
 
@@ -94,10 +97,12 @@ def _run_packed(model: LoadedModel, reader: _Reader, members: Sequence[Sequence[
     groups = [Group(tuple(group), tuple(group)) for group in members]
     packs = _fill_packs([count_tokens(sequences, group) for group in groups], batch_tokens)
 
+    is_flex = model.attention == "packed-flex"
+
     def project_pack(batch: list[Group]) -> None:
-        pack = pack_groups(sequences, batch, n_least=_LEAST_TOKENS)
+        pack = pack_groups(sequences, batch, n_least=_LEAST_TOKENS, multiple=BLOCK if is_flex else 1)
         with torch.inference_mode(), reader.reading(pack.places):
-            run_pack(model.module, pack, model.device)
+            run_pack(model.module, pack, model.device, is_flex=is_flex)
 
     with packed_attention(model.module), exact_matmul(model.device):
         run_batches([[groups[place] for place in pack] for pack in packs], project_pack, split=Group.split)
@@ -187,22 +192,37 @@ class _Reader:
 
     def _read(self, layer: int, states_ntd: Tensor, places: Mapping[int, npt.NDArray[np.int64]]) -> None:
         states_td = states_ntd.flatten(0, 1)
-        found, columns = self.projections, self._columns[layer]
+        # On a CPU one turn at a time: what is multiplied together must not depend on the turn's neighbours. A GPU
+        # promises no bits, and waits for every copy that is asked of it.
+        if states_td.device.type != "cpu":
+            self._read_turns(layer, states_td, places)
+            return
         for position, places_t in places.items():
-            # One turn at a time: what is multiplied together must not depend on the turn's neighbours.
+            self._read_turns(layer, states_td, {position: places_t})
+
+    def _read_turns(self, layer: int, states_td: Tensor, places: Mapping[int, npt.NDArray[np.int64]]) -> None:
+        found, columns = self.projections, self._columns[layer]
+        wanted: list[npt.NDArray[np.int64]] = []
+        spans: dict[int, tuple[int, int, int]] = {}
+        n_tokens = 0
+        for position, places_t in places.items():
             turn = self.tokenized[position]
+            # The last token of the prompt comes before the response.
             first = max(turn.start - 1, 0)
-            own_td = states_td[torch.from_numpy(places_t[first : turn.stop]).to(states_td.device)].float()
-            response_td = own_td[turn.start - first :]
-            if columns:
-                dots_tk = (own_td @ self._units_dk[layer].to(own_td.device)).cpu().numpy()
+            wanted.append(places_t[first : turn.stop])
+            spans[position] = (n_tokens, n_tokens + turn.start - first, n_tokens + turn.stop - first)
+            n_tokens += turn.stop - first
+        own_td = states_td[torch.from_numpy(np.concatenate(wanted)).to(states_td.device)].float()
+        if columns:
+            dots_tk = (own_td @ self._units_dk[layer].to(own_td.device)).cpu().numpy()
+            for position, (begin, start, end) in spans.items():
                 with np.errstate(invalid="ignore"):
-                    mean_k = dots_tk[turn.start - first :].mean(axis=0, dtype=np.float64)
-                found.projection_nk[position, columns] = mean_k
-                if turn.start:
-                    found.prompt_projection_nk[position, columns] = dots_tk[0]
-            if found.mean_nd is not None and layer == self._mean_layer:
-                found.mean_nd[position] = response_td.mean(dim=0).cpu().numpy()
+                    found.projection_nk[position, columns] = dots_tk[start:end].mean(axis=0, dtype=np.float64)
+                if start > begin:
+                    found.prompt_projection_nk[position, columns] = dots_tk[begin]
+        if found.mean_nd is not None and layer == self._mean_layer:
+            means = [own_td[start:end].mean(dim=0) for _, start, end in spans.values()]
+            found.mean_nd[list(spans)] = torch.stack(means).cpu().numpy()
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from audit.model.adapter import Adapter, apply_adapter
 from audit.model.blocks import count_loaded, decoder_blocks
 from audit.model.explain import LOADING_ERRORS, explained_errors, first_line, hub_cure, quiet_transformers
 from audit.model.fingerprint import fingerprint_model
-from audit.model.packed import is_packable
+from audit.model.packed import choose_attention
 from audit.model.partial import UnsuitableModelError, load_first_blocks
 from audit.model.template import Template, choose_template
 from audit.vectors import Fingerprint
@@ -46,7 +46,7 @@ class LoadedModel:
         template: how messages become text.
         context_tokens: longest sequence that the model takes.
         stop_ids: tokens that end a response.
-        is_packable: sequences laid end to end give the states that they give alone.
+        attention: how sequences are scored together, `packed`, `packed-flex` or `padded`.
         n_loaded: blocks that are in memory, from the first one on; with all of them the output head is, too.
         whole_reason: why all are loaded though fewer were asked for.
     """
@@ -65,7 +65,7 @@ class LoadedModel:
     adapter: Adapter | None
     is_quantised: bool
     stop_ids: tuple[int, ...]
-    is_packable: bool
+    attention: str
     n_loaded: int
     whole_reason: str | None
 
@@ -78,6 +78,11 @@ class LoadedModel:
     def blocks(self) -> nn.ModuleList:
         """The decoder blocks, in the order in which they run."""
         return decoder_blocks(self.module, self.id)
+
+    @property
+    def is_packable(self) -> bool:
+        """Sequences laid end to end give the states that they give alone."""
+        return self.attention != "padded"
 
     @property
     def is_whole(self) -> bool:
@@ -144,6 +149,7 @@ def load_model(
     applied = None
     if adapter is not None:
         module, applied = apply_adapter(module, adapter)
+    blocks = decoder_blocks(module, model)
     return LoadedModel(
         module=module,
         tokenizer=tokenizer,
@@ -159,8 +165,8 @@ def load_model(
         adapter=applied,
         is_quantised=is_quantised,
         stop_ids=_stop_ids(module, tokenizer, template),
-        is_packable=is_packable(module, decoder_blocks(module, model), _input_device(module, target)),
-        n_loaded=count_loaded(decoder_blocks(module, model)),
+        attention=choose_attention(module, blocks, _input_device(module, target), fingerprint.d_hidden),
+        n_loaded=count_loaded(blocks),
         whole_reason=whole_reason,
     )
 

@@ -1,7 +1,7 @@
 """A forward pass over a pack: attention inside each sequence only, through transformers' attention interface.
 
 A model whose attention goes another way, or that carries state from token to token in other ways, would give other
-numbers than it does for each sequence alone; `is_packable` finds out by comparing.
+numbers than it does for each sequence alone; `choose_attention` finds out by comparing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
 from audit.model.blocks import LastBlockDone, block_states, count_loaded
+from audit.model.flex import BLOCK, FlexLayout, attend_flex, wants_flex
 from audit.model.packing import Group, Pack, Segment, pack_groups
 
 ATTENTION = "persona_audit_packed"
@@ -28,16 +29,20 @@ ATTENTION = "persona_audit_packed"
 class _Current:
     """The pack that is being run: attention functions get nothing but tensors from the model.
 
-    `masks` are those of the pack's segments; `windows` the sliding windows that attention was asked for.
+    `layout` is the pack's for flex attention, where that runs it; `masks` are those of its segments; `windows` the
+    sliding windows that attention was asked for. `has_flex_failed` is kept: what could not be built once is not
+    tried again.
     """
 
     pack: Pack | None = None
+    layout: FlexLayout | None = None
     masks: dict[tuple[int, int, int], Tensor] = field(default_factory=dict)
     windows: set[int] = field(default_factory=set)
+    has_flex_failed: bool = False
 
     def finish(self) -> None:
         """Forget the pack and its masks."""
-        self.pack = None
+        self.pack = self.layout = None
         self.masks.clear()
 
 
@@ -56,12 +61,25 @@ def _attend(
     softcap: float | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Attend segment by segment; query [1, h, t, d], key and value [1, h or fewer, t, d]; returns [1, t, h, d]."""
+    """Attend segment by segment, or at once where the pack has a layout for that.
+
+    Query [1, h, t, d], key and value [1, h or fewer, t, d]; returns [1, t, h, d].
+    """
     pack = _current.pack
     if pack is None or others.get("s_aux") is not None or others.get("position_bias") is not None:
         raise NotImplementedError("attention of another kind")
     if sliding_window is not None:
         _current.windows.add(sliding_window)
+    if _current.layout is not None:
+        try:
+            output = attend_flex(
+                query, key, value, _current.layout, window=sliding_window, scaling=scaling, softcap=softcap
+            )
+            return output.transpose(1, 2).contiguous(), None
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - compilers have errors of their own; the pack goes on segment by segment
+            _current.layout, _current.has_flex_failed = None, True
     n_repeats = query.shape[1] // key.shape[1]
     output = torch.empty_like(query)
     for segment in pack.segments:
@@ -134,9 +152,10 @@ def packed_attention(module: Any) -> Iterator[None]:
         _current.finish()
 
 
-def run_pack(module: Any, pack: Pack, device: torch.device) -> None:
+def run_pack(module: Any, pack: Pack, device: torch.device, *, is_flex: bool = False) -> None:
     """Run a pack through a model under `packed_attention`; what is wanted of it is read by hooks."""
     _current.pack = pack
+    _current.layout = FlexLayout.of(pack, device) if is_flex and not _current.has_flex_failed else None
     try:
         module(
             input_ids=torch.from_numpy(pack.ids)[None].to(device),
@@ -147,7 +166,22 @@ def run_pack(module: Any, pack: Pack, device: torch.device) -> None:
         _current.finish()
 
 
-def is_packable(module: Any, blocks: torch.nn.ModuleList, device: torch.device) -> bool:
+def choose_attention(module: Any, blocks: torch.nn.ModuleList, device: torch.device, d_hidden: int) -> str:
+    """Return how a model's sequences are scored together.
+
+    `packed-flex` is one kernel for a pack, `packed` attends segment by segment, and `padded` takes no packs at all.
+    """
+    if wants_flex(device, d_hidden) and _try_flex(module, blocks, device):
+        return "packed-flex"
+    return "packed" if is_packable(module, blocks, device) else "padded"
+
+
+def _try_flex(module: Any, blocks: torch.nn.ModuleList, device: torch.device) -> bool:
+    _current.has_flex_failed = False
+    return is_packable(module, blocks, device, is_flex=True) and not _current.has_flex_failed
+
+
+def is_packable(module: Any, blocks: torch.nn.ModuleList, device: torch.device, *, is_flex: bool = False) -> bool:
     """Tell whether packed sequences give the states that they give alone, by trying a few short ones.
 
     A model that hides what a far token may see in its mask alone is refused, since the trial cannot show it.
@@ -160,7 +194,7 @@ def is_packable(module: Any, blocks: torch.nn.ModuleList, device: torch.device) 
     _current.windows.clear()
     try:
         with torch.inference_mode():
-            is_equal = _compare(module, blocks[n_loaded - 1], device, int(config.vocab_size))
+            is_equal = _compare(module, blocks[n_loaded - 1], device, int(config.vocab_size), is_flex=is_flex)
     except (NotImplementedError, TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError):
         # Whatever a foreign model makes of it: it runs in padded batches instead.
         return False
@@ -173,11 +207,11 @@ def _parameters(module: Any) -> set[str]:
     return set(inspect.signature(module.forward).parameters)
 
 
-def _compare(module: Any, last_block: torch.nn.Module, device: torch.device, n_vocab: int) -> bool:
+def _compare(module: Any, last_block: torch.nn.Module, device: torch.device, n_vocab: int, *, is_flex: bool) -> bool:
     draw = np.random.default_rng(0)
     head, *tails = [draw.integers(0, n_vocab, n).astype(np.int32) for n in (7, 9, 4, 21)]
     sequences = [np.concatenate([head, tails[0]]), np.concatenate([head, tails[1]]), tails[2]]
-    pack = pack_groups(sequences, [Group((0, 1), (0, 1)), Group((2,), (2,))])
+    pack = pack_groups(sequences, [Group((0, 1), (0, 1)), Group((2,), (2,))], multiple=BLOCK if is_flex else 1)
     states: list[Tensor] = []
 
     def keep_states(_: object, __: object, output: object) -> None:
@@ -190,7 +224,7 @@ def _compare(module: Any, last_block: torch.nn.Module, device: torch.device, n_v
             with contextlib.suppress(LastBlockDone):
                 module(input_ids=torch.from_numpy(ids.astype(np.int64))[None].to(device), use_cache=False)
         with packed_attention(module), contextlib.suppress(LastBlockDone):
-            run_pack(module, pack, device)
+            run_pack(module, pack, device, is_flex=is_flex)
     finally:
         hook.remove()
     *alone, together = states

@@ -65,16 +65,17 @@ class _Node:
     ends: list[int] = field(default_factory=list)
 
 
-def pack_groups(sequences: Sequence[Ids], groups: Sequence[Group], *, n_least: int = 0) -> Pack:
+def pack_groups(sequences: Sequence[Ids], groups: Sequence[Group], *, n_least: int = 0, multiple: int = 1) -> Pack:
     """Lay out groups of sequences; none of them is empty.
 
     A pack of fewer than `n_least` tokens ends with tokens that belong to no sequence: libraries multiply a few rows in
-    another way than many, so that a small pack would give other numbers than a large one.
+    another way than many, so that a small pack would give other numbers than a large one. So does one that is not a
+    `multiple` of what kernels cut it into.
     """
     layout = _Layout(sequences)
     for group in groups:
         layout.add(group)
-    return layout.finish(n_least)
+    return layout.finish(n_least, multiple)
 
 
 def count_tokens(sequences: Sequence[Ids], group: Group) -> int:
@@ -111,9 +112,10 @@ class _Layout:
                 self._places[sequence] = np.concatenate([np.arange(begin, end) for begin, end in path])
             waiting += [(child, path) for child in reversed(node.children)]
 
-    def finish(self, n_least: int) -> Pack:
-        if self._n_tokens < n_least:
-            self._place(_Node(np.zeros(n_least - self._n_tokens, dtype=np.int32)), ())
+    def finish(self, n_least: int, multiple: int) -> Pack:
+        n_tokens = -(-max(n_least, self._n_tokens) // multiple) * multiple
+        if self._n_tokens < n_tokens:
+            self._place(_Node(np.zeros(n_tokens - self._n_tokens, dtype=np.int32)), ())
         return Pack(
             ids=np.concatenate(self._ids).astype(np.int64),
             positions=np.concatenate(self._positions),

@@ -2,7 +2,8 @@
 
 For the few sequences whose states do not fit into bfloat16 or float16. Weights of reduced precision are exact in
 float32, so the numbers are those of the same weights loaded in float32 (constants that a model keeps beside its
-weights stay rounded); what is widened at once is one block or one embedding, never the model. Knows modules, not what they compute.
+weights stay rounded); what is widened at once is one block or one embedding, never the model. Knows modules, not what
+they compute.
 """
 
 from __future__ import annotations

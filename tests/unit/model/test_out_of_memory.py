@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -41,8 +40,8 @@ class Small:
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[Small]:
-    yield Small(load(), monkeypatch)
+def small(monkeypatch: pytest.MonkeyPatch) -> Small:
+    return Small(load(), monkeypatch)
 
 
 def project(model: LoadedModel, turns: list[TokenizedTurn], groups: list[int] | None, batch_tokens: int) -> np.ndarray:

@@ -26,7 +26,7 @@ def load(family: str = "llama", dtype: str = "auto") -> LoadedModel:
 
 def padded(model: LoadedModel) -> LoadedModel:
     """The model as one whose attention does not go through transformers' interface is run."""
-    return dataclasses.replace(model, is_packable=False)
+    return dataclasses.replace(model, attention="padded")
 
 
 def make_turn(length: int, start: int, seed: int = 0) -> TokenizedTurn:
