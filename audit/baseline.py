@@ -105,7 +105,8 @@ def open_baseline(path: str, *, by: str, turns: str, render_prompt: RenderPrompt
         MissingDataError, DataError: as `survey_baseline`.
     """
     with tempfile.TemporaryDirectory(prefix="persona-audit-") as folder:
-        index = sqlite3.connect(Path(folder) / "baseline.sqlite")
+        # One thread fills it, another looks things up: SQLite itself takes turns.
+        index = sqlite3.connect(Path(folder) / "baseline.sqlite", check_same_thread=False)
         try:
             index.execute("PRAGMA synchronous = OFF")
             index.execute("CREATE TABLE baseline (key BLOB PRIMARY KEY, response TEXT) WITHOUT ROWID")

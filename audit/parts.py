@@ -1,23 +1,26 @@
 """The records that no finished part covers, scored block by block and written part by part.
 
 Where a block begins depends on positions alone, and when a part closes on the clock: so a part may end anywhere
-between blocks, and a continued run still forms the batches that an undisturbed one forms.
+between blocks, and a continued run still forms the batches that an undisturbed one forms. While the model computes, a
+thread reads and tokenises the next block.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 
+from audit.ahead import iterate_ahead
 from audit.config import ScanConfig
 from audit.errors import RunError
 from audit.events import Listener, PartWritten, StageAdvanced, StageFinished, StageStarted, Warned
 from audit.inputs import Inputs, read_range
-from audit.shard import BLOCK_ROWS, ScoringJob, score_block
+from audit.shard import BLOCK_ROWS, ScoringJob, prepare_block, score_block
 from audit.store import Part, RunStore
 
 PART_SECONDS = 60.0
@@ -43,23 +46,25 @@ def score_parts(
         )
         pending: list[dict[str, pa.Table]] = []
         part_start, began = start, time.monotonic()
-        for block_start, block_stop in split_blocks(start, stop, config.shard_rows):
-            block = list(islice(records, block_stop - block_start))
-            scored = score_block(block, job)
-            _tell_widened(scored.n_widened, manifest, job, listener)
-            pending.append(scored.tables)
-            listener(StageAdvanced("scoring", len(block)))
-            elapsed = time.monotonic() - began
-            if block_stop == stop or block_stop % config.shard_rows == 0 or elapsed > PART_SECONDS:
-                part = Part(part_start, block_stop)
-                store.write_part(
-                    part, {name: pa.concat_tables([tables[name] for tables in pending]) for name in pending[0]}
-                )
-                manifest["timing"]["scoring"] = manifest["timing"].get("scoring", 0.0) + elapsed
-                store.write_manifest(manifest)
-                listener(PartWritten(part.name, part.n_rows))
-                n_scored += part.n_rows
-                pending, part_start, began = [], block_stop, time.monotonic()
+        cuts = list(split_blocks(start, stop, config.shard_rows))
+        blocks = (prepare_block(list(islice(records, upto - first)), job) for first, upto in cuts)
+        with closing(iterate_ahead(blocks)) as prepared:
+            for (_, block_stop), block in zip(cuts, prepared, strict=True):
+                scored = score_block(block, job)
+                _tell_widened(scored.n_widened, manifest, job, listener)
+                pending.append(scored.tables)
+                listener(StageAdvanced("scoring", len(block.records)))
+                elapsed = time.monotonic() - began
+                if block_stop == stop or block_stop % config.shard_rows == 0 or elapsed > PART_SECONDS:
+                    part = Part(part_start, block_stop)
+                    store.write_part(
+                        part, {name: pa.concat_tables([tables[name] for tables in pending]) for name in pending[0]}
+                    )
+                    manifest["timing"]["scoring"] = manifest["timing"].get("scoring", 0.0) + elapsed
+                    store.write_manifest(manifest)
+                    listener(PartWritten(part.name, part.n_rows))
+                    n_scored += part.n_rows
+                    pending, part_start, began = [], block_stop, time.monotonic()
     listener(StageFinished("scoring"))
     return n_scored
 

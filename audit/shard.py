@@ -115,6 +115,14 @@ class TurnState:
 
 
 @dataclass(frozen=True, slots=True)
+class PreparedBlock:
+    """The records of a block, and what of them goes into the model: tokens, with those of the baselines."""
+
+    records: Sequence[Sample | SkippedSample]
+    states: list[TurnState]
+
+
+@dataclass(frozen=True, slots=True)
 class ScoredBlock:
     """The tables of a block (samples, turns, scores, differences).
 
@@ -125,11 +133,17 @@ class ScoredBlock:
     n_widened: int
 
 
-def score_block(records: Sequence[Sample | SkippedSample], job: ScoringJob) -> ScoredBlock:
+def prepare_block(records: Sequence[Sample | SkippedSample], job: ScoringJob) -> PreparedBlock:
+    """Do what scoring a block takes before the model runs."""
+    return PreparedBlock(records, _prepare([record for record in records if isinstance(record, Sample)], job))
+
+
+def score_block(block: PreparedBlock, job: ScoringJob) -> ScoredBlock:
     """Score one block."""
-    states = score_turns([record for record in records if isinstance(record, Sample)], job)
+    states = block.states
+    _score(states, job)
     tables = {
-        "samples": _samples_table(records, states, job.keep_columns),
+        "samples": _samples_table(block.records, states, job.keep_columns),
         "turns": _turns_table(states, job),
         "scores": _scores_table(states, job),
         "differences": _differences_table(states),
@@ -139,16 +153,25 @@ def score_block(records: Sequence[Sample | SkippedSample], job: ScoringJob) -> S
 
 def score_turns(samples: Sequence[Sample], job: ScoringJob) -> list[TurnState]:
     """Score every turn of the samples; turns that cannot be scored carry a status and a reason."""
+    states = _prepare(samples, job)
+    _score(states, job)
+    return states
+
+
+def _prepare(samples: Sequence[Sample], job: ScoringJob) -> list[TurnState]:
     states = tokenize_samples(samples, job)
+    _find_baselines([state for state in states if state.tokens is not None], job)
+    return states
+
+
+def _score(states: Sequence[TurnState], job: ScoringJob) -> None:
     scored = [state for state in states if state.tokens is not None]
-    _find_baselines(scored, job)
     _project(scored, job)
     if job.is_nll_for_all:
         measure_losses(scored, job)
     else:
         for state in scored:
             state.response_nll = job.probed_nll.get(state.key)
-    return states
 
 
 def tokenize_samples(samples: Sequence[Sample], job: ScoringJob) -> list[TurnState]:
