@@ -72,9 +72,10 @@ def _read_differences(store: RunStore) -> Iterator[NDArray[np.float32]]:
         if table.num_rows == 0:
             continue
         vectors_nr = table["difference"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
-        unique, inverse, counts = np.unique(table["sample_id"].to_numpy(), return_inverse=True, return_counts=True)
-        sums = np.zeros((len(unique), vectors_nr.shape[1]))
-        np.add.at(sums, inverse, vectors_nr)
+        ids = table["sample_id"].to_numpy()
+        by_sample = np.argsort(ids, kind="stable")
+        _, starts, counts = np.unique(ids[by_sample], return_index=True, return_counts=True)
+        sums = np.add.reduceat(vectors_nr[by_sample], starts, axis=0, dtype=np.float64)
         yield (sums / counts[:, None]).astype(np.float32)
 
 

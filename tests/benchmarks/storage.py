@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 N_ROWS = 10_000_000
@@ -31,8 +32,9 @@ _BASES = 8
 def measure_storage(n_rows: int = N_ROWS) -> dict[str, float]:
     """Return id → value, measured in a process of its own.
 
-    P9w: rows/s written. P9t: seconds for the 100 highest of a trait. P9g: seconds for the means of every cluster.
-    P9x: rows/s, the slower of choosing what an export keeps and fetching rows by a condition. P9m: peak memory in GB.
+    P9w: rows/s written. P9t: seconds for the 100 highest of a trait, P9g: for the means of every cluster, both of an
+    opened run. P9x: rows/s, the slower of choosing what an export keeps and fetching rows by a condition. P9m: peak
+    memory in GB.
     """
     command = [sys.executable, "-m", "tests.benchmarks.storage", "--inside", str(n_rows)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -43,19 +45,22 @@ def measure_storage(n_rows: int = N_ROWS) -> dict[str, float]:
 
 
 def _measure_inside(n_rows: int) -> dict[str, float]:
+    from audit.query import open_connection
+
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
     with tempfile.TemporaryDirectory(prefix="persona-audit-bench-") as folder:
         run = Path(folder) / "large.audit"
         _write_parts(run, n_rows)
         write_s = _write_wide(run, n_rows)
-        return {
-            "P9w": n_rows / write_s,
-            "P9t": _median_s(lambda: _read_top(run)),
-            "P9g": _median_s(lambda: _read_groups(run)),
-            "P9x": min(n_rows / _median_s(lambda: _choose(run, n_rows)), _fetch_rate(run)),
-            "P9m": _peak_bytes() / 1e9,
-        }
+        with open_connection(run) as connection:
+            return {
+                "P9w": n_rows / write_s,
+                "P9t": _median_s(lambda: _read_top(connection)),
+                "P9g": _median_s(lambda: _read_groups(connection)),
+                "P9x": min(n_rows / _median_s(lambda: _choose(connection, n_rows)), _fetch_rate(connection)),
+                "P9m": _peak_bytes() / 1e9,
+            }
 
 
 def _write_parts(run: Path, n_rows: int) -> None:
@@ -115,7 +120,7 @@ def _write_wide(run: Path, n_rows: int) -> float:
     return time.perf_counter() - began
 
 
-def _draw_bases() -> Iterator[object]:
+def _draw_bases() -> Iterator[Any]:
     import numpy as np
     import pyarrow as pa
 
@@ -139,7 +144,7 @@ def _draw_bases() -> Iterator[object]:
         yield pa.RecordBatch.from_pydict(columns, schema=schema)
 
 
-def _repeat_bases(bases: list[object], n_rows: int) -> Iterator[object]:
+def _repeat_bases(bases: list[Any], n_rows: int) -> Iterator[Any]:
     import numpy as np
     import pyarrow as pa
 
@@ -153,50 +158,45 @@ def _repeat_bases(bases: list[object], n_rows: int) -> Iterator[object]:
         start += n
 
 
-def _status(start: int, n: int) -> object:
+def _status(start: int, n: int) -> Any:
     import numpy as np
     import pyarrow as pa
 
     return pa.array(np.where(_is_skipped(np.arange(start, start + n)), "skipped", "ok"))
 
 
-def _is_skipped(ids: object) -> object:
+def _is_skipped(ids: Any) -> Any:
     return ids % int(1 / SKIPPED_SHARE) == 0
 
 
-def _read_top(run: Path) -> int:
-    from audit.query import open_connection, read_batches, run_named
+def _read_top(connection: Any) -> int:
+    from audit.query import read_batches, run_named
 
-    with open_connection(run) as connection:
-        relation = run_named(connection, "top_by_trait", {"trait": TRAITS[3], "n": 100})
-        return sum(batch.num_rows for batch in read_batches(relation))
+    relation = run_named(connection, "top_by_trait", {"trait": TRAITS[3], "n": 100})
+    return sum(batch.num_rows for batch in read_batches(relation))
 
 
-def _read_groups(run: Path) -> int:
-    from audit.query import open_connection, read_batches, run_query
+def _read_groups(connection: Any) -> int:
+    from audit.query import read_batches, run_query
 
     means = ", ".join(f"avg({trait})" for trait in TRAITS)
     sql = f"SELECT cluster_id, count(*), count(*) FILTER (flagged), {means} FROM sample_scores GROUP BY cluster_id"
-    with open_connection(run) as connection:
-        return sum(batch.num_rows for batch in read_batches(run_query(connection, sql)))
+    return sum(batch.num_rows for batch in read_batches(run_query(connection, sql)))
 
 
-def _choose(run: Path, n_rows: int) -> int:
+def _choose(connection: Any, n_rows: int) -> int:
     from audit.export.choice import choose_records
-    from audit.query import open_connection
 
-    with open_connection(run) as connection:
-        return choose_records(connection, None, n_records=n_rows).n_flagged
+    return choose_records(connection, None, n_records=n_rows).n_flagged
 
 
-def _fetch_rate(run: Path) -> float:
+def _fetch_rate(connection: Any) -> float:
     """Return the rows a second that come back, all columns, of a condition that most rows fulfil."""
-    from audit.query import open_connection, read_batches, run_query
+    from audit.query import read_batches, run_query
 
     sql = f"SELECT * FROM sample_scores WHERE NOT flagged AND {TRAITS[0]} < 1"
     began = time.perf_counter()
-    with open_connection(run) as connection:
-        n_rows = sum(batch.num_rows for batch in read_batches(run_query(connection, sql), batch_rows=100_000))
+    n_rows = sum(batch.num_rows for batch in read_batches(run_query(connection, sql), batch_rows=100_000))
     return n_rows / (time.perf_counter() - began)
 
 
