@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from audit.config import ScanConfig
+    from audit.estimate import estimate_scan
     from audit.run import Run, open_run, scan
 
 try:
@@ -18,9 +19,15 @@ try:
 except PackageNotFoundError:  # a checkout that nobody has installed
     __version__ = "0.0.0"
 
-__all__ = ["Run", "ScanConfig", "__version__", "open_run", "scan"]
+__all__ = ["Run", "ScanConfig", "__version__", "estimate_scan", "open_run", "scan"]
 
-_HOMES = {"Run": "audit.run", "ScanConfig": "audit.config", "open_run": "audit.run", "scan": "audit.run"}
+_HOMES = {
+    "Run": "audit.run",
+    "ScanConfig": "audit.config",
+    "estimate_scan": "audit.estimate",
+    "open_run": "audit.run",
+    "scan": "audit.run",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -234,7 +234,11 @@ def _conclude(store: RunStore, manifest: dict[str, Any], inputs: Inputs, referen
 
 @contextmanager
 def open_job(plan: Plan) -> Iterator[ScoringJob]:
-    """Give what every block of a scan is scored with, without answers."""
+    """Give what every block of a scan is scored with, but for the model's own answers.
+
+    Raises:
+        MissingDataError, DataError: a baseline file cannot be read, or has no response to any turn.
+    """
     config, model = plan.config, plan.model
     units = {trait: (plan.layer(trait), vector.unit(plan.layer(trait))) for trait, vector in plan.vectors.items()}
     job = ScoringJob(

@@ -190,8 +190,7 @@ def list_prompts(samples: Sequence[Sample], job: ScoringJob) -> list[str]:
 
 def measure_turn_losses(samples: Sequence[Sample], job: ScoringJob) -> dict[TurnKey, float]:
     """Return the loss of every turn that can be tokenized, nats per token; nothing is generated or projected."""
-    states = tokenize_samples(samples, job)
-    scored = [state for state in states if state.tokens is not None]
+    scored = [state for state in tokenize_samples(samples, job) if state.tokens is not None]
     measure_losses(scored, job)
     return {state.key: state.response_nll for state in scored if state.response_nll is not None}
 

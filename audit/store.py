@@ -141,6 +141,15 @@ class RunStore:
         finally:
             lock.release()
 
+    def refuse_foreign(self) -> None:
+        """Refuse a path that is a file or a directory of something else; nothing is tried out, so nothing is written.
+
+        Raises:
+            RunError: with what was found there.
+        """
+        with self._explained_errors():
+            self._refuse_foreign()
+
     def refuse_unwritable(self) -> None:
         """Refuse a path that is a file, a directory of something else, or cannot be written.
 

@@ -4,7 +4,7 @@ Knows no model: prompts are text, and who answers is a description that the call
 """
 
 from audit.answers.answer import Answer, Generator
-from audit.answers.cache import AnswerCache, CacheState, Cleared, clear_cache, describe_cache, open_cache
+from audit.answers.cache import AnswerCache, CacheState, Cleared, clear_cache, describe_cache, open_cache, peek_cache
 from audit.answers.place import cache_limit_bytes, cache_path
 from audit.answers.sheet import ALL, AnswerCounts, AnswerSheet, open_sheet
 
@@ -23,4 +23,5 @@ __all__ = [
     "describe_cache",
     "open_cache",
     "open_sheet",
+    "peek_cache",
 ]

@@ -80,14 +80,8 @@ class AnswerCache:
         Raises:
             CacheError: the file cannot be read or written, or is damaged.
         """
-        found = {}
         with explained_errors(self.path):
-            for key in keys:
-                row = self._connection.execute(
-                    "SELECT text, n_tokens, finished, checksum FROM answers WHERE key = ?", (key,)
-                ).fetchone()
-                if row is not None and row[3] == _checksum(key, answer := Answer(row[0], row[1], bool(row[2]))):
-                    found[key] = answer
+            found = _read_answers(self._connection, keys)
             with self._writing():
                 now = self._clock()
                 self._connection.executemany(
@@ -205,6 +199,21 @@ def open_cache(path: Path, limit_bytes: int, clock: Callable[[], float] = time.t
         yield AnswerCache(path, limit_bytes, connection, clock)
 
 
+def peek_cache(path: Path, keys: Sequence[bytes]) -> dict[bytes, Answer]:
+    """Return the answers that are there, by key; nothing is made or changed, not even when they were last used.
+
+    Raises:
+        CacheError: the file cannot be read, or is damaged.
+    """
+    if not path.exists():
+        return {}
+    with (
+        explained_errors(path),
+        closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)) as connection,
+    ):
+        return _read_answers(connection, keys)
+
+
 def describe_cache(path: Path) -> CacheState:
     """Return what is at the cache's place; makes nothing.
 
@@ -291,6 +300,17 @@ def _prepare(path: Path, connection: sqlite3.Connection) -> None:
         for statement in _SCHEMA:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {_FORMAT}")
+
+
+def _read_answers(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, Answer]:
+    found = {}
+    for key in keys:
+        row = connection.execute(
+            "SELECT text, n_tokens, finished, checksum FROM answers WHERE key = ?", (key,)
+        ).fetchone()
+        if row is not None and row[3] == _checksum(key, answer := Answer(row[0], row[1], bool(row[2]))):
+            found[key] = answer
+    return found
 
 
 def _checksum(key: bytes, answer: Answer) -> bytes:

@@ -38,6 +38,9 @@ Examples:
 @limit_options
 @gate_options
 @json_option
+@click.option(
+    "--dry-run", is_flag=True, help="Only say what the scan would do and take: rows, tokens, time, disk, memory."
+)
 @click.option("--quiet", is_flag=True, help="No progress and no notices.")
 @click.pass_context
 def scan(
@@ -47,6 +50,7 @@ def scan(
     fail_on: tuple[str, ...],
     allow_undecided: bool,
     as_json: bool,
+    dry_run: bool,
     quiet: bool,
     **settings: Any,
 ) -> None:
@@ -71,6 +75,14 @@ def scan(
 
     if limits:
         parse_limits(fail_on, list(choose_vectors(config)))
+    if dry_run:
+        from audit.cli.estimate_view import print_estimate
+        from audit.estimate import estimate_scan
+
+        with listening(is_quiet=quiet) as listener:
+            estimate = estimate_scan(config, listener=listener)
+        print_estimate(estimate, as_json=as_json)
+        return
     with listening(is_quiet=quiet) as listener:
         run = run_scan(config, listener=listener)
     summary = {**run.summary(), "n_scored": run.n_scored, "n_reused": run.n_reused}
