@@ -58,7 +58,11 @@ fast as the few that are timed, as the longest answers of a batch hold up fewer 
 FINDINGS_S, FINDINGS_ROW_S = 2.0, 60e-6
 """Flags, clusters and summary: measured on two cores."""
 
-_WIDE_ROW_BYTES = 16
+_FIXED_BYTES = 16_000
+"""Manifest, verdicts and the summary of clusters."""
+
+_ROW_BYTES = 32
+"""Of a record in the wide table and among the clusters, beside its numbers by trait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,7 @@ def estimate_scan(config: ScanConfig, *, listener: Listener = ignore_events) -> 
         for note in plan.notices:
             listener(Noted(note))
         manifest = start_manifest(plan)
-        _, notice = find_reference(manifest, config.reference, config.seed)
+        reference, notice = find_reference(manifest, config.reference, config.seed)
         if notice is not None:
             listener(Warned(notice))
         if earlier is not None:
@@ -166,9 +170,13 @@ def estimate_scan(config: ScanConfig, *, listener: Listener = ignore_events) -> 
             timing = _time_rows(plan, job, work.samples, listener)
             n_done = sum(part.n_rows for part in store.parts()) if earlier is not None else 0
             estimate = _combine(plan, job, work, timing, n_done=n_done, loading_s=loading_s, listener=listener)
-    attention = manifest["model"]["forward"]
-    notices = [*estimate.notices, *([notice] if notice is not None else [])]
-    return replace(estimate, model={**estimate.model, **attention}, notices=notices)
+    kept_bytes = _FIXED_BYTES + (len(reference.to_json()) if reference is not None else 0)
+    return replace(
+        estimate,
+        model={**estimate.model, **manifest["model"]["forward"]},
+        notices=[*estimate.notices, *([notice] if notice is not None else [])],
+        disk_bytes=estimate.disk_bytes + kept_bytes,
+    )
 
 
 @contextmanager
@@ -309,10 +317,9 @@ def _combine(
 
 
 def _count_found_bytes(n_traits: int) -> int:
-    """Return about what flags and the wide table take for a record."""
-    numbers = sum(field.type == pa.float32() for field in FLAGS)
-    wide = sum(field.type == pa.float32() for field in sample_scores_schema(tuple("abc"))) // 3
-    return _WIDE_ROW_BYTES + 4 * n_traits * (numbers + wide)
+    """Return about what flags and the wide table take for a record: numbers hardly compress."""
+    numbers = [field.name for field in (*FLAGS, *sample_scores_schema(("trait",))) if field.type == pa.float32()]
+    return _ROW_BYTES + 4 * n_traits * len(numbers)
 
 
 def _count_prompts(plan: Plan, job: ScoringJob, work: Workload, listener: Listener) -> tuple[Count, Count]:
@@ -350,5 +357,5 @@ def _peak_bytes() -> int:
         import resource
     except ImportError:
         return 0
-    peak = int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

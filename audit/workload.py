@@ -134,7 +134,7 @@ def measure_workload(
 
 
 def _count_turns(samples: list[Sample], job: ScoringJob, prompts: dict[str, None]) -> list[tuple[int, int, int, int]]:
-    """Return of every sample: parts that can be scored, parts to score, prompt and response tokens; note the prompts."""
+    """Return, by sample: parts that can be scored, parts to score, prompt tokens, response tokens; note the prompts."""
     of_sample = {sample.sample_id: [0, 0, 0, 0] for sample in samples}
     for state in tokenize_samples(samples, job):
         count = of_sample[state.sample_id]
