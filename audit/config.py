@@ -155,6 +155,11 @@ class ScanConfig:
         return "generate" if self.baseline == "auto" else self.baseline
 
     @property
+    def generates_here(self) -> bool:
+        """Whether the model answers prompts in this process, for which it is needed as a whole."""
+        return self.baseline_kind in ("generate", "prompt")
+
+    @property
     def field_keys(self) -> dict[str, str]:
         """Role → the field that the user named for it."""
         named = {role: getattr(self, f"{role}_key") for role in FIELD_ROLES}

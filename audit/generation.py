@@ -31,8 +31,8 @@ from audit.samples import Sample
 from audit.shard import BLOCK_ROWS, ScoringJob, list_prompts
 
 SHARD_PROMPTS = 256
-"""Prompts that are answered together, and what a kill can cost. Measured on the demo rows with one thread: 64 take
-12.5 s, 128 8.9 s, 256 7.2 s, 512 9.3 s; a change of it changes which prompts share a batch (GENERATION_VERSION)."""
+"""Prompts that are answered together, and what a kill can cost. Measured on the demo rows with one thread: 512 save
+a tenth at most; a change of it changes which prompts share a batch (GENERATION_VERSION)."""
 
 
 class Answering:
@@ -41,6 +41,7 @@ class Answering:
     def __init__(self, plan: Plan, sheet: AnswerSheet, cache: AnswerCache | None, listener: Listener) -> None:
         self.sheet = sheet
         self._config = plan.config
+        self._way = plan.generation
         self._cache = cache
         self._listener = listener
 
@@ -100,6 +101,7 @@ class Answering:
             max_tokens=job.max_tokens,
             batch_tokens=job.batch_tokens,
             seed=job.seed,
+            way=self._way,
         )
 
     def _take_cached(self, keys: Sequence[bytes]) -> set[bytes]:
@@ -161,6 +163,7 @@ def describe_generator(plan: Plan, max_tokens: int) -> Generator:
         model=model.id,
         identity={
             "version": GENERATION_VERSION,
+            "way": plan.generation,
             "fingerprint": model.fingerprint.to_json(),
             "files": plan.settings["model_files"] or getattr(model.module.config, "_commit_hash", None),
             "adapter": None if model.adapter is None else model.adapter.sha256,

@@ -18,7 +18,7 @@ from audit.config import BASELINE_KINDS, ScanConfig
 from audit.errors import MissingDataError, RunError, VectorError
 from audit.inputs import Inputs
 from audit.model.chat import TEMPLATE_DATE
-from audit.model.generate import GENERATION_PARAMETERS
+from audit.model.generate import GENERATION_PARAMETERS, choose_way
 from audit.model.load import LoadedModel, load_model
 from audit.model.precision import matmul_way
 from audit.samples import is_hub_id
@@ -31,7 +31,11 @@ BASELINE_CURE = f"choose {', '.join(BASELINE_KINDS)}, or the path of a dataset w
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that is settled before the run directory is touched."""
+    """Everything that is settled before the run directory is touched.
+
+    Attributes:
+        generation: how the model answers prompts, as `model.generate` names it; None where it answers none.
+    """
 
     config: ScanConfig
     inputs: Inputs
@@ -39,6 +43,7 @@ class Plan:
     model: LoadedModel
     settings: dict[str, Any]
     notices: list[str]
+    generation: str | None = None
 
     def layer(self, trait: str) -> int:
         """The layer that a trait is scored at."""
@@ -83,6 +88,11 @@ def collect_notices(config: ScanConfig, vectors: Mapping[str, PersonaVector], mo
             f"imported vectors without a report ({', '.join(unreported)}): nothing says how well they separate"
         )
     return notices
+
+
+def choose_generation(config: ScanConfig, model: LoadedModel) -> str | None:
+    """Return how the model answers prompts in a scan; None where it answers none."""
+    return choose_way(model) if config.generates_here else None
 
 
 def choose_vectors(config: ScanConfig) -> dict[str, PersonaVector]:
@@ -226,6 +236,7 @@ def start_manifest(plan: Plan) -> dict[str, Any]:
         "baseline": {
             "kind": kind,
             "generator": generator,
+            "generation": plan.generation,
             "parameters": parameters,
             "seed": config.seed,
             "agreement": None,
@@ -251,8 +262,9 @@ def refuse_other_model(store: RunStore, earlier: Mapping[str, Any], manifest: Ma
     Raises:
         RunError: with the first field that differs.
     """
-    for field in ("fingerprint", "dtype", "forward", "template_sha256", "adapter"):
-        theirs, ours = earlier["model"].get(field), manifest["model"][field]
+    fields = [("model", field) for field in ("fingerprint", "dtype", "forward", "template_sha256", "adapter")]
+    for part, field in [*fields, ("baseline", "generation")]:
+        theirs, ours = earlier[part].get(field), manifest[part][field]
         if theirs != ours:
             raise RunError(
                 str(store.path),

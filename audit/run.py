@@ -27,6 +27,7 @@ from audit.model.chat import render_prompt_or_none
 from audit.parts import score_parts
 from audit.plan import (
     Plan,
+    choose_generation,
     choose_vectors,
     collect_notices,
     collect_settings,
@@ -149,7 +150,8 @@ def scan(config: ScanConfig, *, listener: Listener = ignore_events) -> Run:
     listener(StageStarted("loading the model", None, ""))
     model = load_scan_model(config, vectors)
     listener(StageFinished("loading the model"))
-    plan = Plan(config, inputs, vectors, model, settings, collect_notices(config, vectors, model))
+    notices = collect_notices(config, vectors, model)
+    plan = Plan(config, inputs, vectors, model, settings, notices, choose_generation(config, model))
     for note in plan.notices:
         listener(Noted(note))
     # Whatever can be refused is refused before `--fresh` removes an earlier run.

@@ -1,0 +1,88 @@
+"""Generate in rounds of transformers' own `generate`: slower, and right for every model.
+
+After each round rows that have ended leave, and the others are batched and encoded anew, so that one long answer does
+not hold up a batch. Taken by models whose cache cannot be worked on row by row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from transformers import GenerationConfig
+
+from audit.model.batches import choose_pad_id, pad_left, plan_batches, run_batches
+from audit.model.load import LoadedModel
+from audit.model.rows import PromptRow
+
+# Its constructor carries no annotations.
+_config_class: Any = GenerationConfig
+
+_ROUND_TOKENS = (32, 64, 128, 256)
+_MAX_ROWS = 128
+
+
+def answer_in_rounds(
+    model: LoadedModel, rows: Sequence[PromptRow], *, batch_tokens: int, stop_text: str, parameters: dict[str, Any]
+) -> None:
+    """Let every row grow to its end.
+
+    Raises:
+        ModelError: a single row does not fit into the device's memory.
+    """
+    waiting, n_rounds = list(rows), 0
+    with _neutral_generation(model.module):
+        while waiting:
+            n_tokens = _ROUND_TOKENS[min(n_rounds, len(_ROUND_TOKENS) - 1)]
+            _answer_round(model, waiting, n_tokens, batch_tokens, parameters)
+            for row in waiting:
+                row.cut_at(model, stop_text)
+            waiting = [row for row in waiting if not row.is_done]
+            n_rounds += 1
+
+
+def _answer_round(
+    model: LoadedModel, rows: list[PromptRow], n_tokens: int, batch_tokens: int, parameters: dict[str, Any]
+) -> None:
+    """Let every row grow by up to `n_tokens` tokens, or to its end."""
+    lengths = [row.n_tokens + min(n_tokens, row.room - len(row.answer)) for row in rows]
+
+    def run(batch: list[int]) -> None:
+        _grow_rows(model, [rows[position] for position in batch], n_tokens, parameters)
+
+    run_batches(plan_batches(lengths, batch_tokens, _MAX_ROWS), run)
+
+
+def _grow_rows(model: LoadedModel, rows: list[PromptRow], n_tokens: int, parameters: dict[str, Any]) -> None:
+    pad_id = choose_pad_id(model.tokenizer)
+    ids_nt, mask_nt = pad_left([row.ids + row.answer for row in rows], pad_id, model.device)
+    config = _config_class(
+        **parameters,
+        # Rows that stand near the context's end set the pace: past it, learned positions do not exist.
+        max_new_tokens=min(
+            n_tokens,
+            max(row.room - len(row.answer) for row in rows),
+            min(model.context_tokens - row.n_tokens for row in rows),
+        ),
+        eos_token_id=list(model.stop_ids) or None,
+        pad_token_id=pad_id,
+    )
+    grown_nt = model.module.generate(ids_nt, attention_mask=mask_nt, generation_config=config)
+    for row, new in zip(rows, grown_nt[:, ids_nt.shape[1] :].tolist(), strict=True):
+        row.grow(new, model.stop_ids)
+
+
+@contextlib.contextmanager
+def _neutral_generation(module: Any) -> Iterator[None]:
+    """Set the model's own generation settings aside: transformers fills every unset parameter from them."""
+    kept = module.generation_config
+    neutral = _config_class()
+    if kept is not None:
+        neutral.bos_token_id = copy.copy(kept.bos_token_id)
+    module.generation_config = neutral
+    try:
+        yield
+    finally:
+        module.generation_config = kept
