@@ -17,10 +17,25 @@ from audit.schema import FIELD_ROLES, FORMATS, is_fixed_column, is_trait_name
 
 MAX_SHARD_ROWS = 1000
 BASELINE_KINDS = ("auto", "generate", "prompt", "none")
+GENERATED_BASELINES = ("auto", "generate")
+"""Kinds for which whole answers are generated, here or by a server."""
+
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 # These do not change a score, so they may differ when a run continues. Datasets are compared by content.
-_NOT_COMPARED = frozenset({"out", "fresh", "datasets", "strict", "reference", "no_cache"})
+_NOT_COMPARED = frozenset(
+    {
+        "out",
+        "fresh",
+        "datasets",
+        "strict",
+        "reference",
+        "no_cache",
+        # How a server is asked; where it stands is no more compared than that, see `compared`.
+        "baseline_server_concurrency",
+        "baseline_server_timeout",
+    }
+)
 _PATHS = ("out", "model", "adapter", "baseline", "reference")
 
 
@@ -43,6 +58,10 @@ class ScanConfig:
         baseline: `generate`; `auto`, which generates where it can change a flag and predicts elsewhere, from 5,000
             distinct prompts on; `prompt`; `none`; or the path of a dataset with ready baseline responses.
         baseline_by: match a baseline file by rendered `prompt` or by `position`.
+        baseline_server: URL of an OpenAI-compatible server that generates the baselines; None: generated here.
+        baseline_server_model: the model's name on that server; None: its only one, or the one named like `model`.
+        baseline_server_concurrency: requests that are under way at once.
+        baseline_server_timeout: seconds that one answer may take.
         max_new_tokens: longest generated baseline, in tokens.
         max_tokens: longest prompt plus response, in tokens; None: the model's context.
         shard_rows: most rows in a part, 1 to 1,000.
@@ -78,6 +97,10 @@ class ScanConfig:
     turns: str = "all"
     baseline: str = "auto"
     baseline_by: str = "prompt"
+    baseline_server: str | None = None
+    baseline_server_model: str | None = None
+    baseline_server_concurrency: int = 16
+    baseline_server_timeout: float = 300.0
     max_new_tokens: int = 256
     max_tokens: int | None = None
     shard_rows: int = MAX_SHARD_ROWS
@@ -108,6 +131,7 @@ class ScanConfig:
         _check_at_least("--batch-tokens", self.batch_tokens, 1)
         _check_at_least("--limit", self.limit, 1)
         _check_at_least("--seed", self.seed, 0)
+        self._check_server()
         if not 1 <= self.shard_rows <= MAX_SHARD_ROWS:
             raise ConfigError("--shard-rows", f"{self.shard_rows} is out of range", f"choose 1 to {MAX_SHARD_ROWS}")
         for trait in self.traits:
@@ -128,6 +152,17 @@ class ScanConfig:
                 f"no persona vectors given for {self.model}",
                 "pass --vectors FILE; vectors belong to one model",
             )
+
+    def _check_server(self) -> None:
+        _check_at_least("--baseline-server-concurrency", self.baseline_server_concurrency, 1)
+        if not 0 < self.baseline_server_timeout < float("inf"):
+            finding = f"{self.baseline_server_timeout} is out of range"
+            raise ConfigError("--baseline-server-timeout", finding, "choose seconds, such as 300")
+        if self.baseline_server is not None and self.baseline not in GENERATED_BASELINES:
+            finding = f"nothing is generated with --baseline {self.baseline}"
+            raise ConfigError("--baseline-server", finding, f"use --baseline {' or '.join(GENERATED_BASELINES)}")
+        if self.baseline_server is None and self.baseline_server_model is not None:
+            raise ConfigError("--baseline-server-model", "there is no server", "name it with --baseline-server URL")
 
     def _accept_paths(self) -> None:
         for name in ("datasets", "vectors"):
@@ -157,7 +192,7 @@ class ScanConfig:
     @property
     def generates_here(self) -> bool:
         """Whether the model answers prompts in this process, for which it is needed as a whole."""
-        return self.baseline_kind in ("generate", "prompt")
+        return self.baseline_server is None and self.baseline_kind in ("generate", "prompt")
 
     @property
     def field_keys(self) -> dict[str, str]:
@@ -168,6 +203,8 @@ class ScanConfig:
     def compared(self) -> dict[str, Any]:
         """Return the settings that an earlier run must share to be continued, as JSON values."""
         values = dataclasses.asdict(self)
+        # That a server answers counts, not where it stands: an address may change, or tell of a private network.
+        values["baseline_server"] = self.baseline_server is not None
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in values.items()

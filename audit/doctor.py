@@ -17,7 +17,8 @@ from typing import Any
 from audit import __version__
 from audit.answers import cache_path
 from audit.assets import demo_model_dir, demo_reference_path, demo_vectors_dir
-from audit.errors import CacheError
+from audit.errors import AuditError, CacheError
+from audit.server import list_models
 
 NEEDED = (
     "torch",
@@ -41,8 +42,12 @@ OPTIONAL = {
 LEAST_FREE_BYTES = 1 << 30
 
 
-def examine() -> dict[str, Any]:
-    """Look around and return what was found; `problems` is empty when a scan can run."""
+def examine(server: str | None = None) -> dict[str, Any]:
+    """Look around and return what was found; `problems` is empty when a scan can run.
+
+    Args:
+        server: URL of a server for `--baseline-server`, which is then asked for its models.
+    """
     problems: list[dict[str, str]] = []
     packages = {name: _version(name) for name in NEEDED}
     for name, found in packages.items():
@@ -69,6 +74,7 @@ def examine() -> dict[str, Any]:
         "hub": _examine_hub(),
         "answer_cache": _examine_answer_cache(),
         "disk": _examine_disk(problems),
+        **({} if server is None else {"baseline_server": _examine_server(server, problems)}),
         **{name: str(path) for name, path in bundled.items()},
         "problems": problems,
         "missing_optional": [
@@ -124,6 +130,14 @@ def _examine_answer_cache() -> dict[str, Any]:
     except CacheError as error:
         return {"path": None, "size_mib": None, "finding": str(error)}
     return {"path": str(path), "size_mib": round(path.stat().st_size / 2**20, 1) if path.is_file() else None}
+
+
+def _examine_server(url: str, problems: list[dict[str, str]]) -> dict[str, Any]:
+    try:
+        return {"is_reachable": True, "models": list_models(url)}
+    except AuditError as error:
+        problems.append({"finding": f"{error.place}: {error.finding}", "cure": error.cure})
+        return {"is_reachable": False, "models": []}
 
 
 def _examine_disk(problems: list[dict[str, str]]) -> dict[str, Any]:

@@ -68,6 +68,13 @@ class ExportError(AuditError, RuntimeError):
     """An export would overwrite its input, or its source has changed since the scan."""
 
 
+class ServerError(AuditError, ConnectionError):
+    """A server that answers prompts is not there, refuses what it is asked, or has stopped answering."""
+
+    # OSError has an __str__ of its own for two and three arguments; ours names the cure.
+    __str__ = AuditError.__str__
+
+
 class CacheError(AuditError, RuntimeError):
     """The cache of answers cannot be made, read or written."""
 

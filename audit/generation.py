@@ -2,7 +2,8 @@
 
 Prompts are listed in the order of the data and answered in shards of fixed places on that list. A shard with a missing
 answer is generated as a whole, and of what was known already the known answer stays: which prompts share a batch
-depends on the data and the settings, never on a kill or on what the cache holds. Knows nothing of scores.
+depends on the data and the settings, never on a kill or on what the cache holds. A server is asked for the missing
+answers alone, and each is kept as it comes. Knows nothing of scores.
 """
 
 from __future__ import annotations
@@ -17,22 +18,28 @@ from audit.answers import (
     Answer,
     AnswerCache,
     AnswerSheet,
+    FailedAnswer,
     Generator,
     cache_limit_bytes,
     cache_path,
     open_cache,
     open_sheet,
 )
-from audit.errors import CacheError
+from audit.errors import CacheError, ServerError
 from audit.events import Listener, Noted, StageAdvanced, StageFinished, StageStarted, Warned
 from audit.model.generate import GENERATION_PARAMETERS, GENERATION_VERSION, answer_prompts
+from audit.model.wiring import count_answer_tokens, wire_prompt, wire_stops
 from audit.plan import Plan
 from audit.samples import Sample
+from audit.server import COMPLETION_PARAMETERS, CompletionServer, Request, ask_server
 from audit.shard import BLOCK_ROWS, ScoringJob, list_prompts
 
 SHARD_PROMPTS = 256
 """Prompts that are answered together, and what a kill can cost. Measured on the demo rows with one thread: 512 save
 a tenth at most; a change of it changes which prompts share a batch (GENERATION_VERSION)."""
+
+SERVER_VERSION = 1
+"""Raised when a change of what a server is asked may change an answer."""
 
 
 class Answering:
@@ -42,6 +49,7 @@ class Answering:
         self.sheet = sheet
         self._config = plan.config
         self._way = plan.generation
+        self._server = plan.server
         self._cache = cache
         self._listener = listener
 
@@ -51,6 +59,7 @@ class Answering:
         Raises:
             ModelError: a single prompt does not fit into the device's memory.
             RunError: the sheet cannot be written.
+            ServerError: the server stops answering, or answers no prompt at all.
         """
         self.sheet.draw_all()
         self.answer_draw(ALL, job)
@@ -60,11 +69,18 @@ class Answering:
         """Answer the prompts of a draw that have no answer yet; raises as `answer_all`."""
         for shard in self.sheet.read_shards(draw, SHARD_PROMPTS):
             self._take_cached([line.key for line in shard if not line.is_answered])
-        n_drawn, n_answered = self.sheet.count_drawn(draw)
+        n_drawn, n_answered, n_failed = self.sheet.count_drawn(draw)
         if n_answered:
             self._listener(Noted(f"{n_answered:,} of {n_drawn:,} answers are known"))
-        if n_answered < n_drawn:
-            self._generate(draw, job, n_drawn, n_known=n_answered)
+        n_settled = n_answered + n_failed
+        if n_settled == n_drawn:
+            return
+        self._listener(StageStarted("generating", n_drawn, "prompts", done=n_settled))
+        if self._server is None:
+            self._generate(draw, job)
+        else:
+            self._ask(draw, self._server, job)
+        self._listener(StageFinished("generating"))
 
     def list_prompts(self, samples: Iterable[Sample], n_samples: int, job: ScoringJob) -> int:
         """Put the prompts of the samples on the sheet, unless they are there; return how many distinct ones it has."""
@@ -80,8 +96,7 @@ class Answering:
         self.sheet.close_list()
         self._listener(StageFinished("listing prompts"))
 
-    def _generate(self, draw: str, job: ScoringJob, n_prompts: int, *, n_known: int) -> None:
-        self._listener(StageStarted("generating", n_prompts, "prompts", done=n_known))
+    def _generate(self, draw: str, job: ScoringJob) -> None:
         for shard in self.sheet.read_shards(draw, SHARD_PROMPTS):
             missing = [line.key for line in shard if not line.is_answered]
             # Another process may have answered them by now.
@@ -91,7 +106,45 @@ class Answering:
                 self.sheet.add_answers(new, is_cached=False)
                 self._keep(new)
             self._listener(StageAdvanced("generating", len(missing)))
-        self._listener(StageFinished("generating"))
+
+    def _ask(self, draw: str, server: CompletionServer, job: ScoringJob) -> None:
+        reason = ""
+        n_threads = self._config.baseline_server_concurrency
+        for request, outcome in ask_server(server, self._list_requests(draw, job), n_threads=n_threads):
+            if isinstance(outcome, FailedAnswer):
+                reason = outcome.reason
+                self.sheet.add_failure(request.key, outcome)
+            else:
+                answer, is_counted = outcome
+                if not is_counted:
+                    answer = replace(answer, n_tokens=count_answer_tokens(job.model, answer.text))
+                self.sheet.add_answers({request.key: answer}, is_cached=False)
+                self._keep({request.key: answer})
+            self._listener(StageAdvanced("generating", 1))
+        counts = self.sheet.count()
+        if counts.n_failed and not counts.n_answered:
+            # Asked anew by the next scan: scores without a single baseline are of no use.
+            self.sheet.forget_failures()
+            raise ServerError(server.url, f"answered no prompt; {reason}", "look into its log and its settings")
+
+    def _list_requests(self, draw: str, job: ScoringJob) -> Iterator[Request]:
+        """Yield what a server has to be asked; a prompt that leaves no room has an empty answer, as it would here."""
+        options = {"seed": job.seed, **wire_stops(job.model)}
+        for shard in self.sheet.read_shards(draw, SHARD_PROMPTS):
+            missing = [line.key for line in shard if not line.is_answered]
+            found = self._take_cached(missing)
+            if found:
+                self._listener(StageAdvanced("generating", len(found)))
+            for line in shard:
+                if line.is_answered or line.key in found:
+                    continue
+                text, n_tokens, own = wire_prompt(job.model, line.prompt, job.max_tokens)
+                room = min(self._config.max_new_tokens, job.max_tokens - n_tokens)
+                if room > 0 and n_tokens:
+                    yield Request(line.key, text, room, {**options, **own})
+                else:
+                    self.sheet.add_answers({line.key: Answer("", 0, False)}, is_cached=False)
+                    self._listener(StageAdvanced("generating", 1))
 
     def _answer_all(self, prompts: Sequence[str], job: ScoringJob) -> list[Answer]:
         return answer_prompts(
@@ -159,6 +212,20 @@ def describe_generator(plan: Plan, max_tokens: int) -> Generator:
     identity of the model's files is compared too: of a directory its files, of a hub id the commit.
     """
     model, config = plan.model, plan.config
+    limits = {"max_new_tokens": config.max_new_tokens, "max_tokens": max_tokens, "seed": config.seed}
+    if plan.server is not None:
+        # Where the server stands decides no answer.
+        return Generator(
+            model=f"server: {plan.server.model}",
+            identity={
+                "version": SERVER_VERSION,
+                "server": {"model": plan.server.model, "root": plan.server.root},
+                "template": model.template.name,
+                "stops": wire_stops(model),
+                "parameters": COMPLETION_PARAMETERS,
+                **limits,
+            },
+        )
     return Generator(
         model=model.id,
         identity={
@@ -171,15 +238,18 @@ def describe_generator(plan: Plan, max_tokens: int) -> Generator:
             "template": model.template.name,
             "stop_ids": list(model.stop_ids),
             "parameters": GENERATION_PARAMETERS,
-            "max_new_tokens": config.max_new_tokens,
-            "max_tokens": max_tokens,
-            "seed": config.seed,
+            **limits,
         },
     )
 
 
 def is_identified(generator: Generator) -> bool:
-    """Tell whether another model's answers cannot be taken for this one's: its files or its weights are known."""
+    """Tell whether another model's answers cannot be taken for this one's: its files or its weights are known.
+
+    Of a server's model only the name is known, and that is what the user chose it by.
+    """
+    if "server" in generator.identity:
+        return True
     return bool(generator.identity["files"] or generator.identity["fingerprint"]["weights_sha256"])
 
 

@@ -23,6 +23,7 @@ from audit.model.load import LoadedModel, load_model
 from audit.model.precision import matmul_way
 from audit.samples import is_hub_id
 from audit.schema import FORMAT_VERSION
+from audit.server import COMPLETION_PARAMETERS, CompletionServer, connect_server, is_same_model
 from audit.store import RunStore, hash_file, identify_directory
 from audit.vectors import PersonaVector, check_fit, load_vectors
 
@@ -35,6 +36,7 @@ class Plan:
 
     Attributes:
         generation: how the model answers prompts, as `model.generate` names it; None where it answers none.
+        server: answers prompts in the model's place.
     """
 
     config: ScanConfig
@@ -44,6 +46,7 @@ class Plan:
     settings: dict[str, Any]
     notices: list[str]
     generation: str | None = None
+    server: CompletionServer | None = None
 
     def layer(self, trait: str) -> int:
         """The layer that a trait is scored at."""
@@ -93,6 +96,34 @@ def collect_notices(config: ScanConfig, vectors: Mapping[str, PersonaVector], mo
 def choose_generation(config: ScanConfig, model: LoadedModel) -> str | None:
     """Return how the model answers prompts in a scan; None where it answers none."""
     return choose_way(model) if config.generates_here else None
+
+
+def find_server(config: ScanConfig) -> CompletionServer | None:
+    """Return the server that answers prompts in a scan; None where there is none.
+
+    Raises:
+        ConfigError: it is not clear which of its models answers.
+        ServerError: it does not answer.
+    """
+    if config.baseline_server is None:
+        return None
+    return connect_server(
+        config.baseline_server,
+        model=config.baseline_server_model,
+        audited=config.model or DEMO_MODEL_ID,
+        timeout_s=config.baseline_server_timeout,
+    )
+
+
+def warn_of_server(server: CompletionServer | None, model: LoadedModel) -> str | None:
+    """Return what to say where the served model goes by another name than the audited one."""
+    if server is None or (is_same_model(server.model, server.root, model.id) and model.adapter is None):
+        return None
+    audited = model.id if model.adapter is None else f"{model.id} with the adapter {model.adapter.path}"
+    return (
+        f"the server answers with {server.model!r}, the audited model is {audited!r}: differences mean something "
+        "only if both are the same model, since y' is to be the model's own answer"
+    )
 
 
 def choose_vectors(config: ScanConfig) -> dict[str, PersonaVector]:
@@ -197,6 +228,9 @@ def start_manifest(plan: Plan) -> dict[str, Any]:
     kind = config.baseline_kind
     generator = {"generate": model.id, "file": config.baseline}.get(kind)
     parameters = {**GENERATION_PARAMETERS, "max_new_tokens": config.max_new_tokens} if kind == "generate" else {}
+    if plan.server is not None:
+        generator = f"server: {plan.server.model}"
+        parameters = {**COMPLETION_PARAMETERS, "max_new_tokens": config.max_new_tokens}
     return {
         "format_version": FORMAT_VERSION,
         "tool_version": __version__,
@@ -245,6 +279,7 @@ def start_manifest(plan: Plan) -> dict[str, Any]:
             "n_generated": None,
             "n_generated_tokens": None,
             "n_cached": None,
+            "n_failed": None,
         },
         "counts": {"n_samples": plan.inputs.n_records},
         "n_widened_turns": 0,
@@ -263,7 +298,7 @@ def refuse_other_model(store: RunStore, earlier: Mapping[str, Any], manifest: Ma
         RunError: with the first field that differs.
     """
     fields = [("model", field) for field in ("fingerprint", "dtype", "forward", "template_sha256", "adapter")]
-    for part, field in [*fields, ("baseline", "generation")]:
+    for part, field in [*fields, ("baseline", "generation"), ("baseline", "generator")]:
         theirs, ours = earlier[part].get(field), manifest[part][field]
         if theirs != ours:
             raise RunError(

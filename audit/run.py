@@ -31,11 +31,13 @@ from audit.plan import (
     choose_vectors,
     collect_notices,
     collect_settings,
+    find_server,
     load_scan_model,
     now,
     refuse_other_model,
     refuse_other_settings,
     start_manifest,
+    warn_of_server,
 )
 from audit.query import open_connection, run_query
 from audit.samples import Sample
@@ -147,19 +149,21 @@ def scan(config: ScanConfig, *, listener: Listener = ignore_events) -> Run:
         if manifest["state"] == "finished":
             return _return_finished(store, manifest, config, inputs, listener)
     store.refuse_unwritable()
+    server = find_server(config)
     listener(StageStarted("loading the model", None, ""))
     model = load_scan_model(config, vectors)
     listener(StageFinished("loading the model"))
     notices = collect_notices(config, vectors, model)
-    plan = Plan(config, inputs, vectors, model, settings, notices, choose_generation(config, model))
+    plan = Plan(config, inputs, vectors, model, settings, notices, choose_generation(config, model), server)
     for note in plan.notices:
         listener(Noted(note))
     # Whatever can be refused is refused before `--fresh` removes an earlier run.
     manifest = start_manifest(plan)
     reference, notice = find_reference(manifest, config.reference, config.seed)
-    if notice is not None:
-        manifest["notices"].append(notice)
-        listener(Warned(notice))
+    for warning in (notice, warn_of_server(server, model)):
+        if warning is not None:
+            manifest["notices"].append(warning)
+            listener(Warned(warning))
     with open_job(plan) as job, store.opened_for_writing(fresh=config.fresh):
         return _scan_into(store, plan, manifest, job, reference, listener)
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from audit.answers import AnswerSheet
+from audit.answers import AnswerSheet, FailedAnswer
 from audit.baseline import BaselineFile, number_turns
 from audit.known import KnownTurn, KnownTurns, TurnKey
 from audit.model.chat import RenderedTurn, TokenizedTurn, UnscoredTurn, render_turn, tokenize_turns
@@ -247,6 +247,9 @@ def _find_baselines(states: Sequence[TurnState], job: ScoringJob) -> None:
             answer, draw = found
             is_shared = draw == RANDOM_DRAW and job.known is not None and not job.known.is_random(state.sample_id)
             state.baseline_draw = "shared" if is_shared else draw
+            if isinstance(answer, FailedAnswer):
+                state.baseline_reason = answer.reason
+                continue
             state.baseline_text = answer.text if answer.text.strip() else None
             state.baseline_reason = (
                 "the model's own response is empty" if answer.finished else "the prompt leaves no room for a response"

@@ -3,7 +3,7 @@
 Knows no model: prompts are text, and who answers is a description that the caller makes.
 """
 
-from audit.answers.answer import Answer, Generator
+from audit.answers.answer import Answer, FailedAnswer, Generator
 from audit.answers.cache import AnswerCache, CacheState, Cleared, clear_cache, describe_cache, open_cache, peek_cache
 from audit.answers.place import cache_limit_bytes, cache_path
 from audit.answers.sheet import ALL, AnswerCounts, AnswerSheet, open_sheet
@@ -16,6 +16,7 @@ __all__ = [
     "AnswerSheet",
     "CacheState",
     "Cleared",
+    "FailedAnswer",
     "Generator",
     "cache_limit_bytes",
     "cache_path",

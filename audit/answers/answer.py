@@ -27,6 +27,18 @@ class Answer:
     finished: bool
 
 
+@dataclass(frozen=True, slots=True)
+class FailedAnswer:
+    """Why a prompt has no answer, for good.
+
+    Attributes:
+        is_passing: another time it might have had one; what refused it did not refuse the prompt itself.
+    """
+
+    reason: str
+    is_passing: bool = False
+
+
 @dataclass(frozen=True)
 class Generator:
     """Who answers, and how.

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from audit.answers.answer import Answer, Generator
+from audit.answers.answer import Answer, FailedAnswer, Generator
 from audit.errors import RunError
 
 _SCHEMA = """
@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS prompts (
     finished INTEGER,
     is_cached INTEGER
 );
+CREATE TABLE IF NOT EXISTS failures (key BLOB PRIMARY KEY, reason TEXT NOT NULL);
 """
 
 
@@ -37,12 +38,16 @@ ALL = "all"
 
 @dataclass(frozen=True, slots=True)
 class AnswerCounts:
-    """Distinct prompts of a run and where their answers came from; answers of an unfinished list may be missing."""
+    """Distinct prompts of a run and where their answers came from; answers of an unfinished list may be missing.
+
+    `n_failed` prompts have none for good.
+    """
 
     n_prompts: int
     n_generated: int
     n_generated_tokens: int
     n_cached: int
+    n_failed: int = 0
 
     @property
     def n_answered(self) -> int:
@@ -56,7 +61,7 @@ class AnswerCounts:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One prompt of the sheet; `key` is what its answer is stored under."""
+    """One prompt of the sheet; `key` is what its answer is stored under. One that failed counts as answered."""
 
     key: bytes
     prompt: str
@@ -115,8 +120,8 @@ class AnswerSheet:
         while True:
             with self._explained_errors():
                 rows = self._connection.execute(
-                    "SELECT position, key, prompt, text IS NOT NULL FROM prompts WHERE draw = ? AND position > ? "
-                    "ORDER BY position LIMIT ?",
+                    "SELECT position, key, prompt, text IS NOT NULL OR key IN (SELECT key FROM failures) FROM prompts "
+                    "WHERE draw = ? AND position > ? ORDER BY position LIMIT ?",
                     (draw, last, n_prompts),
                 ).fetchall()
             if not rows:
@@ -124,13 +129,16 @@ class AnswerSheet:
             last = rows[-1][0]
             yield [Line(key, prompt.decode("utf-8", "surrogatepass"), bool(known)) for _, key, prompt, known in rows]
 
-    def count_drawn(self, draw: str) -> tuple[int, int]:
-        """Return how many prompts a draw has, and how many of them are answered."""
+    def count_drawn(self, draw: str) -> tuple[int, int, int]:
+        """Return how many prompts a draw has, how many of them are answered, and how many failed for good."""
         with self._explained_errors():
-            n_drawn, n_answered = self._connection.execute(
-                "SELECT count(*), count(text) FROM prompts WHERE draw = ?", (draw,)
+            counts = self._connection.execute(
+                "SELECT count(*), count(text), "
+                "count(*) FILTER (WHERE text IS NULL AND key IN (SELECT key FROM failures)) "
+                "FROM prompts WHERE draw = ?",
+                (draw,),
             ).fetchone()
-        return int(n_drawn), int(n_answered)
+        return int(counts[0]), int(counts[1]), int(counts[2])
 
     def add_answers(self, answers: Mapping[bytes, Answer], *, is_cached: bool) -> None:
         """Write answers down by key, durably; one that is there already stays."""
@@ -141,7 +149,17 @@ class AnswerSheet:
                 rows,
             )
 
-    def find(self, prompts: Sequence[str]) -> list[tuple[Answer, str] | None]:
+    def add_failure(self, key: bytes, failure: FailedAnswer) -> None:
+        """Write down that a prompt has no answer for good."""
+        with self._explained_errors(), self._connection:
+            self._connection.execute("INSERT OR REPLACE INTO failures VALUES (?, ?)", (key, failure.reason))
+
+    def forget_failures(self) -> None:
+        """Let prompts that failed be asked again."""
+        with self._explained_errors(), self._connection:
+            self._connection.execute("DELETE FROM failures")
+
+    def find(self, prompts: Sequence[str]) -> list[tuple[Answer | FailedAnswer, str] | None]:
         """Return the answers to prompts with the draws they were made for, in order; None for one that is not drawn.
 
         Raises:
@@ -154,18 +172,22 @@ class AnswerSheet:
         with self._explained_errors():
             counts = self._connection.execute(
                 "SELECT count(*), count(*) FILTER (WHERE NOT is_cached), "
-                "coalesce(sum(n_tokens) FILTER (WHERE NOT is_cached), 0), count(*) FILTER (WHERE is_cached) "
-                "FROM prompts"
+                "coalesce(sum(n_tokens) FILTER (WHERE NOT is_cached), 0), count(*) FILTER (WHERE is_cached), "
+                "count(*) FILTER (WHERE text IS NULL AND key IN (SELECT key FROM failures)) FROM prompts"
             ).fetchone()
         return AnswerCounts(*counts)
 
-    def _find(self, prompt: str) -> tuple[Answer, str] | None:
-        draw, text, n_tokens, finished = self._read(prompt, "draw, text, n_tokens, finished")
+    def _find(self, prompt: str) -> tuple[Answer | FailedAnswer, str] | None:
+        draw, text, n_tokens, finished, key = self._read(prompt, "draw, text, n_tokens, finished, key")
         if draw is None:
             return None
-        if text is None:
+        if text is not None:
+            return Answer(text, n_tokens, bool(finished)), draw
+        with self._explained_errors():
+            failed = self._connection.execute("SELECT reason FROM failures WHERE key = ?", (key,)).fetchone()
+        if failed is None:
             raise self._changed("no answer to")
-        return Answer(text, n_tokens, bool(finished)), draw
+        return FailedAnswer(failed[0]), draw
 
     def _read(self, prompt: str, columns: str) -> tuple[Any, ...]:
         with self._explained_errors():
@@ -220,6 +242,7 @@ def _connect(path: Path, generator: Generator) -> sqlite3.Connection:
             with connection:
                 connection.execute("DELETE FROM generator")
                 connection.execute("DELETE FROM prompts")
+                connection.execute("DELETE FROM failures")
                 connection.execute("INSERT INTO generator VALUES (?, 0)", (generator.digest,))
     except sqlite3.Error:
         connection.close()

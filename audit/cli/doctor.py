@@ -17,15 +17,17 @@ from audit.errors import EXIT_USER
 Examples:
   persona-audit doctor
   persona-audit doctor --json
+  persona-audit doctor --server http://localhost:8000
 """,
 )
+@click.option("--server", metavar="URL", help="Also ask a server for `scan --baseline-server` what it serves.")
 @json_option
 @click.pass_context
-def doctor(ctx: click.Context, *, as_json: bool) -> None:
+def doctor(ctx: click.Context, *, server: str | None, as_json: bool) -> None:
     """Check the installation: versions, devices, caches, bundled files. Exit 2 when something needed is missing."""
     from audit.doctor import examine
 
-    found = examine()
+    found = examine(server)
     if as_json:
         import json
 
