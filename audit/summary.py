@@ -12,7 +12,7 @@ from audit.query import open_connection
 from audit.schema import SCORED_STATUSES
 from audit.store import PART_TABLES, RunStore
 
-ANSWER_COUNTS = ("n_prompts", "n_generated", "n_generated_tokens", "n_cached")
+ANSWER_COUNTS = ("n_prompts", "n_generated", "n_generated_tokens", "n_cached", "n_failed")
 
 
 def count_rows(path: Path) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def summarise_run(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         "baseline": {
             **{name: manifest["baseline"][name] for name in ("kind", "agreement", "parameters")},
             # A run written by an older version did not count them.
-            **{name: manifest["baseline"].get(name) for name in ("auto", *ANSWER_COUNTS)},
+            **{name: manifest["baseline"].get(name) for name in ("auto", "generator", *ANSWER_COUNTS)},
         },
         "counts": {
             **counts,

@@ -164,6 +164,8 @@ def _baseline(baseline: Mapping[str, Any]) -> str:
         "prompt": "the last prompt token (cheap)",
         "none": "none: raw projections, which say less than differences",
     }.get(baseline["kind"], str(baseline["kind"]))
+    if baseline["kind"] != "file" and str(baseline.get("generator")).startswith("server: "):
+        words += f", from a {one_line(str(baseline['generator']))}"
     agreement = baseline["agreement"] or {}
     known = [f"{one_line(trait)} {format_number(r, 2)}" for trait, r in agreement.items() if r is not None]
     if baseline.get("n_prompts") is not None:
@@ -186,9 +188,10 @@ def _predicted(baseline: Mapping[str, Any]) -> str:
 
 def _answers(baseline: Mapping[str, Any]) -> str:
     tokens = f" with {count_noun(baseline['n_generated_tokens'], 'token')}" if baseline["n_generated"] else ""
+    failed = f", {baseline['n_failed']:,} failed" if baseline.get("n_failed") else ""
     return (
         f"{count_noun(baseline['n_prompts'], 'distinct prompt')}: {baseline['n_generated']:,} answered{tokens}, "
-        f"{baseline['n_cached']:,} from the cache"
+        f"{baseline['n_cached']:,} from the cache{failed}"
     )
 
 

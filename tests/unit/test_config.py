@@ -88,3 +88,22 @@ def test_one_path_is_not_taken_for_a_list_of_letters_and_paths_are_accepted() ->
 def test_sql_ignores_case_in_column_names(columns: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match="--keep-columns"):
         ScanConfig(datasets=("a.jsonl",), keep_columns=columns)
+
+
+@pytest.mark.parametrize(
+    ("options", "is_here"),
+    [
+        ({}, True),
+        ({"baseline": "prompt"}, True),
+        ({"baseline": "none"}, False),
+        ({"baseline": "ready.jsonl"}, False),
+        ({"baseline_server": "http://localhost:8000"}, False),
+    ],
+)
+def test_a_model_answers_here_unless_a_server_or_a_file_does(options: dict[str, Any], is_here: bool) -> None:
+    assert ScanConfig(datasets=("a.jsonl",), **options).generates_here == is_here
+
+
+def test_that_a_server_answers_is_compared_and_where_it_stands_is_not() -> None:
+    here, there = (ScanConfig(datasets=("a.jsonl",), baseline_server=f"http://{host}") for host in "ab")
+    assert here.compared() == there.compared() != ScanConfig(datasets=("a.jsonl",)).compared()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from audit.answers import ALL, Answer, AnswerSheet, Generator, open_sheet
+from audit.answers import ALL, Answer, AnswerSheet, FailedAnswer, Generator, open_sheet
 from audit.errors import RunError
 
 ME = Generator("me", {"fingerprint": "a"})
@@ -75,10 +75,28 @@ def test_a_draw_has_its_prompts_alone_and_a_prompt_keeps_its_first_draw(tmp_path
     with open_sheet(tmp_path / "sheet", ME) as sheet:
         assert [[line.prompt for line in shard] for shard in sheet.read_shards("first", 1)] == [["b"], ["d"]]
         assert [[line.prompt for line in shard] for shard in sheet.read_shards("second", 9)] == [["c", "e"]]
-        assert (sheet.count_drawn("first"), sheet.count_drawn("second")) == ((2, 2), (2, 0))
+        assert (sheet.count_drawn("first"), sheet.count_drawn("second")) == ((2, 2, 0), (2, 0, 0))
         assert sheet.find(["a", "b"]) == [None, (answer("B"), "first")]
         with pytest.raises(RunError, match="no answer"):
             sheet.find(["c"])
+
+
+def test_a_prompt_that_failed_is_settled_until_failures_are_forgotten(tmp_path: Path) -> None:
+    with open_sheet(tmp_path / "sheet", ME) as sheet:
+        sheet.add_prompts(["a", "b"])
+        sheet.add_answers({ME.key("a"): answer("one")}, is_cached=False)
+        sheet.add_failure(ME.key("b"), FailedAnswer("no luck"))
+    with open_sheet(tmp_path / "sheet", ME) as sheet:
+        sheet.draw_all()
+        assert sheet.find(["b", "a"]) == [(FailedAnswer("no luck"), ALL), (answer("one"), ALL)]
+        assert (sheet.count().n_answered, sheet.count().n_failed, sheet.count_drawn(ALL)) == (1, 1, (2, 1, 1))
+        assert [line.is_answered for shard in sheet.read_shards(ALL, 9) for line in shard] == [True, True]
+        sheet.forget_failures()
+        assert (sheet.count().n_failed, sheet.count_drawn(ALL)) == (0, (2, 1, 0))
+        sheet.add_failure(ME.key("b"), FailedAnswer("no luck"))
+    with open_sheet(tmp_path / "sheet", Generator("me", {"fingerprint": "b"})) as sheet:
+        sheet.add_prompts(["b"])
+        assert sheet.count().n_failed == 0
 
 
 def test_another_generators_sheet_and_a_damaged_one_are_begun_anew(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from audit.cli import cli
 from audit.doctor import examine
 from audit.errors import ConfigError
 from audit.schema import FORMATS
+from tests.servers import running_server
 from tests.unit.cli.conftest import Ask
 
 
@@ -118,3 +119,13 @@ def test_doctor_exits_2_and_says_how_to_get_what_is_missing(ask: Ask, monkeypatc
     result = ask("doctor")
     assert result.exit_code == 2
     assert "PROBLEM: no-such-package is not installed (pip install no-such-package)" in result.stdout
+
+
+def test_doctor_asks_a_server_what_it_serves(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audit.doctor._examine_torch", lambda problems: {"devices": [], "threads": 1, "cuda": None})
+    with running_server() as server:
+        found = json.loads(ask("doctor", "--json", "--server", server.url).stdout)
+        assert found["baseline_server"] == {"is_reachable": True, "models": ["llama"]}
+    result = ask("doctor", "--server", server.url)
+    assert result.exit_code == 2
+    assert "start the server, or check the URL" in result.stdout
