@@ -1,132 +1,125 @@
-"""Measure what the README promises about speed and memory: whole commands, on the machine at hand.
+"""Measure what the README promises about speed and memory, print it beside its bars, and write `bench.json`.
 
-`make bench` prints a table and writes `bench.json`. Off by default: timings are no tests.
+`make bench`. Off by default: timings are no tests. Parts run one after another, each in a process of its own and with
+a time limit, in less than 25 minutes together. An id that is not measured has no value.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import os
-import platform
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from tests.benchmarks.check import LARGE_ROWS as LARGE_CHECK
-from tests.benchmarks.check import SMALL_ROWS as SMALL_CHECK
-from tests.benchmarks.check import measure_check, measure_peak_mib
+from rich.console import Console
+from rich.table import Table
 
-CHECK_ROWS = (SMALL_CHECK, LARGE_CHECK)
-ROOT = Path(__file__).resolve().parents[2]
-HELP_RUNS = 7
-SMALL_ROWS, LARGE_ROWS = 1_000, 20_000
-WORLD_SEED = 7100
+from tests.benchmarks.bars import BARS, Result, judge
+from tests.benchmarks.machine import describe_machine
+from tests.benchmarks.part import ROOT, Findings, run_part
 
-
-@dataclass(frozen=True)
-class Result:
-    """One measured figure beside its bar."""
-
-    id: str
-    what: str
-    value: float | None
-    bar: float
-    met: bool | None
-    unit: str
+GPU_FILE = "bench-gpu.json"
+LEAST_GPU_SHARE = 0.5
+N_CORES = 2
 
 
-@dataclass(frozen=True)
-class Usage:
-    """What one command took: wall-clock seconds and the peak of its resident memory in MiB."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A module that measures some of the bars, how it is called, also in short, and when it is stopped."""
 
-    wall_s: float
-    peak_mib: float
-
-
-def run_command(arguments: Sequence[str]) -> Usage:
-    """Run a command to its end and measure it; its own output is shown only if it fails."""
-    began = time.perf_counter()
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(arguments, cwd=ROOT, stdout=output, stderr=output)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall_s = time.perf_counter() - began
-        if status != 0:
-            output.seek(0)
-            sys.exit(f"{' '.join(arguments)} failed:\n{output.read().decode(errors='replace')}")
-    return Usage(wall_s, usage.ru_maxrss / 1024)
+    ids: tuple[str, ...]
+    module: str
+    limit_s: float
+    options: tuple[str, ...] = ()
+    quick: tuple[str, ...] | None = None
+    threads: int = 1
 
 
-def audit(*arguments: str) -> list[str]:
-    """Return the command line of the tool in this environment."""
-    return [sys.executable, "-m", "audit", *arguments]
+PARTS = (
+    Part(
+        ("P1", "P1m", "P2", "P2f", "P3", "P4", "P4b", "P5"),
+        "scoring",
+        560,
+        ("--budget-s", "330"),
+        ("--budget-s", "1", "--pairs", "4", "--inexact"),
+    ),
+    Part(("P1", "P1m", "P2", "P2f", "P3"), "scoring", 120, ("--pairs", "4", "--rounds", "1", "--inexact"), None, 2),
+    Part(("P6",), "generation", 220, ("--budget-s", "120"), ("--budget-s", "1", "--quick")),
+    Part(("P8",), "tokenising", 60, (), ("--pairs", "300"), N_CORES),
+    Part(("P9w", "P9t", "P9g", "P9x", "P9m"), "optional", 240, ("storage",), ("storage", "--rows", "200000"), N_CORES),
+    Part(("P10", "P10m"), "kmeans", 90, (), ("--rows", "100000"), N_CORES),
+    Part(("P11", "P11b"), "optional", 300, ("cascade",), None, N_CORES),
+    Part(("S1", "S2", "S3", "S4", "S5", "C1", "C2"), "commands", 300, (), ("--quick",), N_CORES),
+)
 
 
-def measure_all(folder: Path) -> list[Result]:
-    """Run every measurement; `folder` is for what the commands write."""
-    help_s = statistics.median(run_command(audit("--help")).wall_s for _ in range(HELP_RUNS))
-    demo = run_command(
-        audit("scan", "examples/demo.jsonl", "--out", str(folder / "demo.audit"), "--quiet", "--no-cache")
-    )
-    peaks = {}
-    for n_rows in (SMALL_ROWS, LARGE_ROWS):
-        data = folder / f"{n_rows}.jsonl"
-        labels = folder / f"{n_rows}.labels.jsonl"
-        make = ["--rows", str(n_rows), "--seed", str(WORLD_SEED), "--output", str(data), "--labels", str(labels)]
-        run_command([sys.executable, "-m", "audit.demo.world", *make])
-        peaks[n_rows] = run_command(
-            audit("scan", str(data), "--out", str(folder / f"{n_rows}.audit"), "--quiet", "--no-cache")
-        )
-    growth = peaks[LARGE_ROWS].peak_mib / peaks[SMALL_ROWS].peak_mib
-    return [
-        _result("S1", "scan of the 1,000 demo rows with generated baselines", demo.wall_s, 60.0, "s"),
-        _result("S2", "persona-audit --help, median of 7", help_s, 0.4, "s"),
-        _result("S3", f"peak memory, {LARGE_ROWS:,} rows against {SMALL_ROWS:,}", growth, 1.15, "ratio"),
-        _result("S4", f"peak memory of a scan of {LARGE_ROWS:,} rows", peaks[LARGE_ROWS].peak_mib, 2048.0, "MiB"),
-        _result(
-            "S5", f"scan of {LARGE_ROWS:,} rows, per 1,000", peaks[LARGE_ROWS].wall_s * 1000 / LARGE_ROWS, 60.0, "s"
-        ),
-        _result("C1", "check of chat rows of 1 KB, all trainers", measure_check(), 50_000.0, "rows/s", is_least=True),
-        _result(
-            "C2",
-            f"peak memory of check, {CHECK_ROWS[1]:,} rows against {CHECK_ROWS[0]:,}",
-            measure_peak_mib(CHECK_ROWS[1]) / measure_peak_mib(CHECK_ROWS[0]),
-            1.15,
-            "ratio",
-        ),
-    ]
+def measure(wanted: Collection[str], *, is_quick: bool, console: Console) -> Findings:
+    """Run the parts that measure what is wanted."""
+    findings = Findings()
+    for part in PARTS:
+        options = part.quick if is_quick else part.options
+        if options is None or not wanted & set(part.ids):
+            continue
+        console.print(f"{part.module} {' '.join(options)} …", style="dim")
+        found = run_part(f"tests.benchmarks.{part.module}", *options, threads=part.threads, limit_s=part.limit_s)
+        findings.add(found)
+    findings.values = {name: value for name, value in findings.values.items() if name in wanted}
+    return findings
 
 
-def _result(name: str, what: str, value: float, bar: float, unit: str, *, is_least: bool = False) -> Result:
-    """Return a figure that is to be at most the bar, or at least, where `is_least`."""
-    return Result(name, what, round(value, 3), bar, value >= bar if is_least else value <= bar, unit)
+def read_gpu() -> tuple[Findings, bool]:
+    """Return what `gpu.py` found where it has run, and whether the share of the matrix product was too low."""
+    path = ROOT / GPU_FILE
+    if not path.is_file():
+        return Findings(notes=["P12: not measured (python -m tests.benchmarks.gpu, on a machine with a GPU)"]), False
+    found = json.loads(path.read_text())
+    note = f"P12: {found['device']}, {found['executed_share']:.2f} of the matrix product by executed operations"
+    return Findings({"P12": found["tokens_per_s"]}, [note]), found["executed_share"] < LEAST_GPU_SHARE
 
 
-def describe_machine() -> str:
-    """Return processor, cores and versions in one line."""
-    import torch
-
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
-        cpu = names[0] if names else cpu
-    return f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+def print_table(results: Sequence[Result], notes: Sequence[str], console: Console) -> None:
+    """Print every figure beside its bar, then what is worth a line, then the machine."""
+    table = Table(box=None, header_style="bold")
+    for heading in ("", "what", "measured", "bar", ""):
+        table.add_column(heading, justify="right" if heading in ("measured", "bar") else "left")
+    is_least = {bar.id: bar.is_least for bar in BARS}
+    for result in results:
+        mark = {True: "[green]pass[/]", False: "[red]FAIL[/]", None: "[dim]not measured[/]"}[result.met]
+        value = "" if result.value is None else f"{result.value:,g} {result.unit}"
+        table.add_row(result.id, result.what, value, f"{'≥' if is_least[result.id] else '≤'} {result.bar:,g}", mark)
+    console.print(table)
+    for note in notes:
+        console.print(note, markup=False, highlight=False)
+    console.print(describe_machine(), markup=False, highlight=False)
 
 
 def main() -> None:
     """Measure, print, and write `bench.json`."""
-    with tempfile.TemporaryDirectory(prefix="persona-audit-bench-") as folder:
-        results = measure_all(Path(folder))
-    print(describe_machine())
-    for result in results:
-        mark = "met" if result.met else "MISSED"
-        print(f"{result.id}  {result.what:58} {result.value:10.3f} {result.unit:6} bar {result.bar:g}  {mark}")
-    (ROOT / "bench.json").write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--only", metavar="P1,P2", help="these ids alone; the others are written without a value")
+    parser.add_argument("--quick", action="store_true", help="smaller workloads, a few minutes; writes no bench.json")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 when a bar is missed")
+    options = parser.parse_args()
+    known = {bar.id for bar in BARS}
+    wanted = set(options.only.split(",")) if options.only else known
+    if wanted - known:
+        parser.error(
+            f"--only: {', '.join(sorted(wanted - known))} is not known (choose from {', '.join(sorted(known))})"
+        )
+    console = Console(width=110 if not sys.stdout.isatty() else None)
+    findings = measure(wanted, is_quick=options.quick, console=console)
+    missed = set()
+    if "P12" in wanted:
+        gpu, is_low = read_gpu()
+        findings.add(gpu)
+        missed = {"P12"} if is_low else set()
+    results = judge(findings.values, missed)
+    print_table([result for result in results if result.id in wanted], findings.notes, console)
+    if not options.quick:
+        (ROOT / "bench.json").write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
+    if options.strict and any(result.met is False for result in results):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

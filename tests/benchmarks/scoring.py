@@ -1,0 +1,201 @@
+"""Measure scoring against the reference loop, on one thread and on two: P1 to P5.
+
+Run as `python -m tests.benchmarks.scoring`. Every way of scoring gets the same chunk of pairs in turn, again and again
+as long as there is time, and ratios are formed within a turn: what else the machine does then hits all of them alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from unittest import mock
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from audit.config import ScanConfig
+from audit.model import precision
+from audit.model.hidden import project_turns
+from audit.model.load import LoadedModel
+from audit.model.tokens import tokenize_turns
+from audit.model.turns import TokenizedTurn
+from tests.benchmarks.exactness import compare_with_oracle, count_differing
+from tests.benchmarks.gemm import choose_clock, measure_gemm
+from tests.benchmarks.part import Findings
+from tests.benchmarks.reference import project_naively
+from tests.benchmarks.workload import (
+    QWEN_HALF_B,
+    TINY,
+    Pair,
+    Shape,
+    build_module,
+    count_flops,
+    draw_pairs,
+    draw_units,
+    render_pairs,
+    wrap_module,
+)
+
+CHUNK_PAIRS = 4
+N_ROUNDS = 3
+BATCH_TOKENS = ScanConfig(datasets=("-",)).batch_tokens
+CPU = torch.device("cpu")
+
+Scores = NDArray[np.float64]
+
+
+def score_ours(model: LoadedModel, pairs: Sequence[Pair], shape: Shape, batch_tokens: int = BATCH_TOKENS) -> Scores:
+    """Return the projections [n, k] as a scan takes them: y and y′ of a pair in one group."""
+    turns, groups = render_pairs(pairs)
+    tokenized = tokenize_turns(model, turns, model.context_tokens)
+    good = [turn for turn in tokenized if isinstance(turn, TokenizedTurn)]
+    found = project_turns(
+        model,
+        good,
+        units=draw_units(shape),
+        batch_tokens=batch_tokens,
+        keep_mean_layer=shape.layer,
+        groups=groups,
+    )
+    return found.projection_nk.astype(np.float64)
+
+
+def score_reference(model: LoadedModel, pairs: Sequence[Pair], shape: Shape) -> Scores:
+    """Return the projections [n, k] as the reference loop takes them."""
+    texts = [(turn.prompt_text, turn.text) for turn in render_pairs(pairs)[0]]
+    return project_naively(model.module, model.tokenizer, texts, draw_units(shape))
+
+
+class Timings:
+    """Times and scores of every way of scoring, chunk by chunk."""
+
+    def __init__(self, full: LoadedModel, half: LoadedModel, shape: Shape) -> None:
+        self._shape = shape
+        self._clock = choose_clock(CPU)
+        self._ways: dict[str, Callable[[Sequence[Pair]], Scores]] = {
+            "reference": lambda pairs: score_reference(full, pairs, shape),
+            "ours": lambda pairs: _with_default_library(lambda: score_ours(full, pairs, shape)),
+            "ours medium": lambda pairs: score_ours(full, pairs, shape),
+            "reference bf16": lambda pairs: score_reference(half, pairs, shape),
+            "ours bf16": lambda pairs: score_ours(half, pairs, shape),
+        }
+        self.seconds: dict[str, list[float]] = {way: [] for way in self._ways}
+        self.shares: list[tuple[float, float]] = []
+        self.scores: dict[str, dict[int, Scores]] = {way: {} for way in self._ways}
+
+    def take(self, number: int, pairs: Sequence[Pair]) -> None:
+        """Score one chunk in every way."""
+        for way, score in self._ways.items():
+            before = measure_gemm(self._shape, torch.bfloat16, CPU) if way == "ours bf16" else 0.0
+            began = self._clock()
+            self.scores[way][number] = score(pairs)
+            taken_s = self._clock() - began
+            self.seconds[way].append(taken_s)
+            if before:
+                rate = (before + measure_gemm(self._shape, torch.bfloat16, CPU)) / 2
+                naive, executed = (count_flops(pairs, self._shape, is_naive=naive) for naive in (True, False))
+                self.shares.append((naive / taken_s / rate, executed / taken_s / rate))
+
+    def ratio(self, slow: str, fast: str) -> float:
+        """Return the median over the turns of how much longer the one way took."""
+        return statistics.median(a / b for a, b in zip(self.seconds[slow], self.seconds[fast], strict=True))
+
+    def share(self, *, is_naive: bool) -> float:
+        """Return the median share of the matrix product's rate, from the naive count or from what was executed."""
+        return statistics.median(naive if is_naive else executed for naive, executed in self.shares)
+
+    def collect(self, way: str) -> Scores:
+        """Return the scores of all chunks, in order."""
+        return np.concatenate([self.scores[way][number] for number in sorted(self.scores[way])])
+
+
+def _with_default_library(score: Callable[[], Scores]) -> Scores:
+    with mock.patch.object(precision, "is_onednn_exact", return_value=False):
+        return score()
+
+
+def time_ways(timings: Timings, pairs: Sequence[Pair], n_rounds: int, budget_s: float) -> None:
+    """Take every chunk once, and then again as long as a turn fits into the budget."""
+    began = time.perf_counter()
+    chunks = [pairs[start : start + CHUNK_PAIRS] for start in range(0, len(pairs), CHUNK_PAIRS)]
+    for turn in range(n_rounds * len(chunks)):
+        elapsed_s = time.perf_counter() - began
+        if turn >= len(chunks) and elapsed_s * (turn + 1) / turn > budget_s:
+            break
+        timings.take(turn % len(chunks), chunks[turn % len(chunks)])
+
+
+def measure_scoring(shape: Shape, pairs: Sequence[Pair], *, n_rounds: int, budget_s: float, is_exact: bool) -> None:
+    """Send the ratios as soon as they are there, then, where `is_exact`, what the scores are worth."""
+    full, half = (wrap_module(build_module(shape, dtype)) for dtype in (torch.float32, torch.bfloat16))
+    timings = Timings(full, half, shape)
+    time_ways(timings, pairs, n_rounds, budget_s)
+    if torch.get_num_threads() > 1:
+        _describe_threads(timings).send()
+        return
+    n_turns = len(timings.shares)
+    way = precision.matmul_way(CPU, torch.float32)
+    Findings(
+        {
+            "P1": timings.ratio("reference", "ours"),
+            "P1m": timings.ratio("reference", "ours medium") if way == "onednn" else None,
+            "P2": timings.ratio("reference bf16", "ours bf16"),
+            "P2f": timings.ratio("reference", "ours bf16"),
+            "P3": timings.share(is_naive=True),
+        },
+        [
+            f"P1-P3: medians of {n_turns} interleaved turns of {2 * CHUNK_PAIRS} sequences, one thread, "
+            f"process CPU time; float32 products of a scan: {way}",
+            f"P3: {timings.share(is_naive=False):.2f} by the operations that were really executed",
+            "matrix product, 10^9 operations/s: "
+            + ", ".join(
+                f"{str(dtype).removeprefix('torch.')} {measure_gemm(shape, dtype, CPU) / 1e9:.0f}"
+                for dtype in (torch.float32, torch.bfloat16)
+            ),
+        ],
+    ).send()
+    if is_exact:
+        differing = count_differing(
+            pairs, lambda some, budget: score_ours(full, some, shape, budget), timings.collect("ours medium")
+        )
+        differing += count_differing(
+            pairs, lambda some, budget: score_ours(half, some, shape, budget), timings.collect("ours bf16"), (256,)
+        )
+        Findings({"P5": float(differing)}).send()
+        ours = {way: timings.collect(way) for way in ("ours medium", "ours bf16", "reference bf16")}
+        compare_with_oracle(full.module, pairs, shape, ours).send()
+
+
+def _describe_threads(timings: Timings) -> Findings:
+    return Findings(
+        notes=[
+            f"{torch.get_num_threads()} threads, wall clock: P1 {timings.ratio('reference', 'ours'):.2f}, "
+            f"P1m {timings.ratio('reference', 'ours medium'):.2f}, "
+            f"P2 {timings.ratio('reference bf16', 'ours bf16'):.2f}, "
+            f"P2f {timings.ratio('reference', 'ours bf16'):.2f}, P3 {timings.share(is_naive=True):.2f}"
+        ]
+    )
+
+
+def main() -> None:
+    """Measure on as many threads as OpenMP was given."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--budget-s", type=float, default=400.0)
+    parser.add_argument("--pairs", type=int)
+    parser.add_argument("--rounds", type=int, default=N_ROUNDS)
+    parser.add_argument("--inexact", action="store_true", help="times only")
+    parser.add_argument("--tiny", action="store_true")
+    options = parser.parse_args()
+    shape = TINY if options.tiny else QWEN_HALF_B
+    pairs = draw_pairs(shape.n_vocab, **({"n_pairs": options.pairs} if options.pairs else {}))
+    with contextlib.suppress(RuntimeError):
+        torch.set_num_interop_threads(1)
+    measure_scoring(shape, pairs, n_rounds=options.rounds, budget_s=options.budget_s, is_exact=not options.inexact)
+
+
+if __name__ == "__main__":
+    main()
