@@ -36,21 +36,22 @@ class Part:
     threads: int = 1
 
 
+# The limits add up to 25 minutes.
 PARTS = (
     Part(
         ("P1", "P1m", "P2", "P2f", "P3", "P4", "P4b", "P5"),
         "scoring",
-        560,
-        ("--budget-s", "330"),
-        ("--budget-s", "1", "--pairs", "4", "--inexact"),
+        520,
+        ("--budget-s", "300"),
+        ("--budget-s", "1", "--pairs", "2", "--inexact"),
     ),
-    Part(("P1", "P1m", "P2", "P2f", "P3"), "scoring", 120, ("--pairs", "4", "--rounds", "1", "--inexact"), None, 2),
-    Part(("P6",), "generation", 220, ("--budget-s", "120"), ("--budget-s", "1", "--quick")),
-    Part(("P8",), "tokenising", 60, (), ("--pairs", "300"), N_CORES),
-    Part(("P9w", "P9t", "P9g", "P9x", "P9m"), "optional", 240, ("storage",), ("storage", "--rows", "200000"), N_CORES),
+    Part(("P1", "P1m", "P2", "P2f", "P3"), "scoring", 80, ("--pairs", "2", "--rounds", "1", "--inexact"), None, 2),
+    Part(("P6",), "generation", 170, ("--budget-s", "100"), ("--budget-s", "1", "--quick")),
+    Part(("P8",), "tokenising", 40, (), ("--pairs", "300"), N_CORES),
+    Part(("P9w", "P9t", "P9g", "P9x", "P9m"), "optional", 170, ("storage",), ("storage", "--rows", "200000"), N_CORES),
     Part(("P10", "P10m"), "kmeans", 90, (), ("--rows", "100000"), N_CORES),
-    Part(("P11", "P11b"), "optional", 300, ("cascade",), None, N_CORES),
-    Part(("S1", "S2", "S3", "S4", "S5", "C1", "C2"), "commands", 300, (), ("--quick",), N_CORES),
+    Part(("P11", "P11b"), "optional", 210, ("cascade",), None, N_CORES),
+    Part(("S1", "S2", "S3", "S4", "S5", "C1", "C2"), "commands", 220, (), ("--quick",), N_CORES),
 )
 
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 N_ROWS = 100_000
-SMALL_ROWS, LARGE_ROWS = 10_000, 500_000
+SMALL_ROWS, LARGE_ROWS = 10_000, 300_000
 ROW_BYTES = 1_000
 _WORDS = "the quick brown fox jumps over the lazy dog and then it rests in the shade of a tree "
 

@@ -22,7 +22,7 @@ from tests.benchmarks.check import measure_check, measure_peak_mib
 from tests.benchmarks.part import ROOT, Findings
 
 HELP_RUNS = 7
-SMALL_ROWS, LARGE_ROWS = 1_000, 5_000
+SMALL_ROWS, LARGE_ROWS = 1_000, 4_000
 WORLD_SEED = 7100
 
 

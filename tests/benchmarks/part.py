@@ -35,7 +35,9 @@ class Findings:
 
 def run_part(module: str, *options: str, threads: int, limit_s: float) -> Findings:
     """Run `python -m module` and return what it found; one that fails or takes too long keeps what it has sent."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
+    # Threads that spin while they wait ruin timings where cores are few.
+    environment = {"OMP_WAIT_POLICY": "passive", **os.environ}
+    environment |= {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
     command = [sys.executable, "-m", module, *options]
     try:
         done = subprocess.run(
