@@ -93,12 +93,15 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="no large scan, no large check")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="persona-audit-bench-") as folder:
-        measure_start(Path(folder)).send()
+        found = measure_start(Path(folder))
+        found.send()
         if options.quick:
-            Findings({"C1": measure_check(20_000)}).send()
-            return
-        measure_preflight().send()
-        measure_growth(Path(folder)).send()
+            found.add(Findings({"C1": measure_check(20_000)}))
+        else:
+            found.add(measure_preflight())
+            found.send()
+            found.add(measure_growth(Path(folder)))
+        found.send()
 
 
 if __name__ == "__main__":

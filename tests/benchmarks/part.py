@@ -1,6 +1,6 @@
 """A part of the benchmarks runs in a process of its own, with its own threads, and says what it found in one line.
 
-Every part has a time limit; what it has not measured by then stays without a value.
+It says so again whenever it has found more: every part has a time limit, and the last line counts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Findings:
         self.notes += other.notes
 
     def send(self) -> None:
-        """Hand what was found to the process that waits for it; what is handed over later is added."""
+        """Hand all that was found to the process that waits for it."""
         print(json.dumps({"values": self.values, "notes": self.notes}), flush=True)
 
 
@@ -57,7 +57,7 @@ def _read(output: str, ending: str | None) -> Findings:
     for line in _finished_lines(output):
         sent: Mapping[str, object] | None = json.loads(line) if line.startswith('{"values"') else None
         if sent is not None:
-            findings.add(Findings(**sent))  # type: ignore[arg-type]
+            findings = Findings(**sent)  # type: ignore[arg-type]
     if ending is not None:
         findings.notes.append(ending)
     return findings

@@ -40,7 +40,7 @@ from tests.benchmarks.workload import (
     wrap_module,
 )
 
-CHUNK_PAIRS = 4
+CHUNK_PAIRS = 2
 N_ROUNDS = 3
 BATCH_TOKENS = ScanConfig(datasets=("-",)).batch_tokens
 CPU = torch.device("cpu")
@@ -74,7 +74,7 @@ class Timings:
     """Times and scores of every way of scoring, chunk by chunk."""
 
     def __init__(self, full: LoadedModel, half: LoadedModel, shape: Shape) -> None:
-        self._shape = shape
+        self.shape = shape
         self._clock = choose_clock(CPU)
         self._ways: dict[str, Callable[[Sequence[Pair]], Scores]] = {
             "reference": lambda pairs: score_reference(full, pairs, shape),
@@ -85,19 +85,21 @@ class Timings:
         }
         self.seconds: dict[str, list[float]] = {way: [] for way in self._ways}
         self.shares: list[tuple[float, float]] = []
+        self._rates: list[float] = []
         self.scores: dict[str, dict[int, Scores]] = {way: {} for way in self._ways}
 
     def take(self, number: int, pairs: Sequence[Pair]) -> None:
         """Score one chunk in every way."""
         for way, score in self._ways.items():
-            before = measure_gemm(self._shape, torch.bfloat16, CPU) if way == "ours bf16" else 0.0
+            before = measure_gemm(self.shape, torch.bfloat16, CPU) if way == "ours bf16" else 0.0
             began = self._clock()
             self.scores[way][number] = score(pairs)
             taken_s = self._clock() - began
             self.seconds[way].append(taken_s)
             if before:
-                rate = (before + measure_gemm(self._shape, torch.bfloat16, CPU)) / 2
-                naive, executed = (count_flops(pairs, self._shape, is_naive=naive) for naive in (True, False))
+                rate = (before + measure_gemm(self.shape, torch.bfloat16, CPU)) / 2
+                self._rates.append(rate)
+                naive, executed = (count_flops(pairs, self.shape, is_naive=naive) for naive in (True, False))
                 self.shares.append((naive / taken_s / rate, executed / taken_s / rate))
 
     def ratio(self, slow: str, fast: str) -> float:
@@ -107,6 +109,10 @@ class Timings:
     def share(self, *, is_naive: bool) -> float:
         """Return the median share of the matrix product's rate, from the naive count or from what was executed."""
         return statistics.median(naive if is_naive else executed for naive, executed in self.shares)
+
+    def gemm_rate(self) -> float:
+        """Return the median rate of the bfloat16 product."""
+        return statistics.median(self._rates)
 
     def collect(self, way: str) -> Scores:
         """Return the scores of all chunks, in order."""
@@ -119,7 +125,7 @@ def _with_default_library(score: Callable[[], Scores]) -> Scores:
 
 
 def time_ways(timings: Timings, pairs: Sequence[Pair], n_rounds: int, budget_s: float) -> None:
-    """Take every chunk once, and then again as long as a turn fits into the budget."""
+    """Take every chunk once, and then again as long as a turn fits into the budget; say after each what there is."""
     began = time.perf_counter()
     chunks = [pairs[start : start + CHUNK_PAIRS] for start in range(0, len(pairs), CHUNK_PAIRS)]
     for turn in range(n_rounds * len(chunks)):
@@ -127,57 +133,52 @@ def time_ways(timings: Timings, pairs: Sequence[Pair], n_rounds: int, budget_s: 
         if turn >= len(chunks) and elapsed_s * (turn + 1) / turn > budget_s:
             break
         timings.take(turn % len(chunks), chunks[turn % len(chunks)])
+        describe_timings(timings).send()
 
 
 def measure_scoring(shape: Shape, pairs: Sequence[Pair], *, n_rounds: int, budget_s: float, is_exact: bool) -> None:
-    """Send the ratios as soon as they are there, then, where `is_exact`, what the scores are worth."""
+    """Send the ratios, then, where `is_exact`, what the scores are worth."""
     full, half = (wrap_module(build_module(shape, dtype)) for dtype in (torch.float32, torch.bfloat16))
     timings = Timings(full, half, shape)
     time_ways(timings, pairs, n_rounds, budget_s)
-    if torch.get_num_threads() > 1:
-        _describe_threads(timings).send()
+    if not is_exact:
         return
+    findings = describe_timings(timings)
+    differing = count_differing(
+        pairs, lambda some, budget: score_ours(full, some, shape, budget), timings.collect("ours medium")
+    )
+    differing += count_differing(
+        pairs, lambda some, budget: score_ours(half, some, shape, budget), timings.collect("ours bf16"), (256,)
+    )
+    findings.values["P5"] = float(differing)
+    findings.send()
+    scores = {way: timings.collect(way) for way in ("ours medium", "ours bf16", "reference bf16")}
+    findings.add(compare_with_oracle(full.module, pairs, shape, scores))
+    findings.send()
+
+
+def describe_timings(timings: Timings) -> Findings:
+    """Return P1 to P3; with more than one thread as a line alone, since no bar is set for it."""
+    is_onednn = precision.matmul_way(CPU, torch.float32) == "onednn"
+    values: dict[str, float | None] = {
+        "P1": timings.ratio("reference", "ours"),
+        "P1m": timings.ratio("reference", "ours medium") if is_onednn else None,
+        "P2": timings.ratio("reference bf16", "ours bf16"),
+        "P2f": timings.ratio("reference", "ours bf16"),
+        "P3": timings.share(is_naive=True),
+    }
+    if torch.get_num_threads() > 1:
+        figures = ", ".join(f"{name} {value:.2f}" for name, value in values.items() if value is not None)
+        return Findings(notes=[f"{torch.get_num_threads()} threads, wall clock: {figures}"])
     n_turns = len(timings.shares)
-    way = precision.matmul_way(CPU, torch.float32)
-    Findings(
-        {
-            "P1": timings.ratio("reference", "ours"),
-            "P1m": timings.ratio("reference", "ours medium") if way == "onednn" else None,
-            "P2": timings.ratio("reference bf16", "ours bf16"),
-            "P2f": timings.ratio("reference", "ours bf16"),
-            "P3": timings.share(is_naive=True),
-        },
-        [
-            f"P1-P3: medians of {n_turns} interleaved turns of {2 * CHUNK_PAIRS} sequences, one thread, "
-            f"process CPU time; float32 products of a scan: {way}",
-            f"P3: {timings.share(is_naive=False):.2f} by the operations that were really executed",
-            "matrix product, 10^9 operations/s: "
-            + ", ".join(
-                f"{str(dtype).removeprefix('torch.')} {measure_gemm(shape, dtype, CPU) / 1e9:.0f}"
-                for dtype in (torch.float32, torch.bfloat16)
-            ),
-        ],
-    ).send()
-    if is_exact:
-        differing = count_differing(
-            pairs, lambda some, budget: score_ours(full, some, shape, budget), timings.collect("ours medium")
-        )
-        differing += count_differing(
-            pairs, lambda some, budget: score_ours(half, some, shape, budget), timings.collect("ours bf16"), (256,)
-        )
-        Findings({"P5": float(differing)}).send()
-        ours = {way: timings.collect(way) for way in ("ours medium", "ours bf16", "reference bf16")}
-        compare_with_oracle(full.module, pairs, shape, ours).send()
-
-
-def _describe_threads(timings: Timings) -> Findings:
     return Findings(
-        notes=[
-            f"{torch.get_num_threads()} threads, wall clock: P1 {timings.ratio('reference', 'ours'):.2f}, "
-            f"P1m {timings.ratio('reference', 'ours medium'):.2f}, "
-            f"P2 {timings.ratio('reference bf16', 'ours bf16'):.2f}, "
-            f"P2f {timings.ratio('reference', 'ours bf16'):.2f}, P3 {timings.share(is_naive=True):.2f}"
-        ]
+        values,
+        [
+            f"P1-P3: medians of {n_turns} interleaved turns of {2 * CHUNK_PAIRS} sequences; one thread, process time",
+            f"P3: {timings.share(is_naive=False):.2f} by the operations that were really executed; product: "
+            f"{timings.gemm_rate() / 1e9:.0f} GFLOP/s in bfloat16, "
+            f"{measure_gemm(timings.shape, torch.float32, CPU) / 1e9:.0f} in float32",
+        ],
     )
 
 
