@@ -20,6 +20,7 @@ from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.part import ROOT, Findings, run_part
 
 GPU_FILE = "bench-gpu.json"
+GPU_SHAPE = "Qwen2.5-7B"
 LEAST_GPU_SHARE = 0.5
 N_CORES = 2
 
@@ -77,6 +78,8 @@ def read_gpu() -> tuple[Findings, bool]:
     if not path.is_file():
         return Findings(notes=["P12: not measured (python -m tests.benchmarks.gpu, on a machine with a GPU)"]), False
     found = json.loads(path.read_text())
+    if found["shape"]["name"] != GPU_SHAPE or found["device"] == "cpu":
+        return Findings(notes=[f"P12: not measured ({GPU_FILE} is of another model or device)"]), False
     note = f"P12: {found['device']}, {found['executed_share']:.2f} of the matrix product by executed operations"
     return Findings({"P12": found["tokens_per_s"]}, [note]), found["executed_share"] < LEAST_GPU_SHARE
 
