@@ -149,8 +149,7 @@ def choose_vectors(config: ScanConfig) -> dict[str, PersonaVector]:
 
 def count_needed_blocks(config: ScanConfig, vectors: Mapping[str, PersonaVector]) -> int | None:
     """Return how many blocks a scan needs where all it does is score; None where it generates or measures losses."""
-    has_answers = config.baseline not in ("generate", "prompt")
-    if config.model is None or config.nll or not has_answers:
+    if config.model is None or config.nll or config.generates_here:
         return None
     return max(config.layer or vector.layer for vector in vectors.values())
 
