@@ -135,8 +135,8 @@ class Estimate:
 
 
 AUTO_SHARES = (0.5, 0.1, 1.0)
-"""Share of the prompts that `auto` answers, and its range: it depends on how well y′ is predicted and on how many rows
-are flagged, which no look at the prompts tells. Measured: .37 where one row in eight is flagged, .74 where three are."""
+"""Share of the prompts that `auto` answers, and its range: it depends on how well y′ is predicted and how many rows
+are flagged, which no look at the prompts tells. Measured: .37 with one row in eight flagged, .74 with three."""
 
 
 def count_to_generate(baseline: str, n_prompts: Count, n_cached: Count) -> Count:

@@ -41,6 +41,7 @@ def scan_rows(
             datasets=(str(data),),
             model=None if model is None else str(model),
             vectors=(str(vectors), str(folder / "random")),
+            baseline="generate",
             out=str(folder / "rows.audit"),
             nll=True,
         )
