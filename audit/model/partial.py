@@ -19,6 +19,7 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from transformers.utils.hub import cached_file, get_checkpoint_shard_files
+from transformers.utils.peft_utils import find_adapter_config_file
 
 from audit.model.blocks import AbsentPart, decoder_blocks, first_row
 from audit.model.explain import LOADING_ERRORS, first_line
@@ -45,11 +46,13 @@ def load_first_blocks(
     # Neither the mapping nor what it gives carries annotations.
     mapping: Any = transformers.MODEL_FOR_CAUSAL_LM_MAPPING
     model_class: Any = mapping.get(type(config), None)
-    if not hasattr(model_class, "config_class") or getattr(config, "auto_map", None) or _has_adapter(model, revision):
+    if not hasattr(model_class, "config_class") or getattr(config, "auto_map", None):
         raise UnsuitableModelError("its class is chosen while it is loaded")
     if not isinstance(config, model_class.config_class):
         config = config.get_text_config()
     try:
+        if find_adapter_config_file(model, revision=revision) is not None:
+            raise UnsuitableModelError("an adapter lies beside its weights")
         with _opened_checkpoint(model, revision) as checkpoint:
             cut_class = _derive_class(model_class, n_blocks, checkpoint)
             module, info = cut_class.from_pretrained(
@@ -71,12 +74,6 @@ def load_first_blocks(
     # From here on nothing depends on the class that cut it.
     module.__class__ = model_class
     return module
-
-
-def _has_adapter(model: str, revision: str | None) -> bool:
-    # transformers would put an adapter that lies beside the weights on the model.
-    found = cached_file(model, "adapter_config.json", revision=revision, _raise_exceptions_for_missing_entries=False)
-    return found is not None
 
 
 class _Checkpoint:

@@ -188,3 +188,18 @@ def test_a_part_of_a_model_neither_answers_nor_measures_a_loss() -> None:
         answer_prompts(model, ["Hi"], max_new_tokens=2, max_tokens=50, batch_tokens=64, seed=0)
     with pytest.raises(RuntimeError, match="not loaded"), torch.no_grad():
         model.module(torch.ones((1, 4), dtype=torch.long))
+
+
+def test_a_model_of_the_hub_is_loaded_in_part_from_the_local_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0" * 40
+    repository = tmp_path / "models--org--tiny"
+    shutil.copytree(models.model_path("qwen2"), repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    part = load("org/tiny")
+    assert (part.n_loaded, part.whole_reason) == (N_BLOCKS, None)
+    assert part.fingerprint == load("org/tiny", None).fingerprint
