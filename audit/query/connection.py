@@ -18,7 +18,9 @@ from audit.store import Part, RunStore
 _N_FIXED = len(sample_scores_schema(()))
 
 
-def open_connection(run_path: Path | str, *, only: Sequence[Part] | None = None) -> duckdb.DuckDBPyConnection:
+def open_connection(
+    run_path: Path | str, *, only: Sequence[Part] | None = None, memory_mb: int | None = None
+) -> duckdb.DuckDBPyConnection:
     """Open a run, finished or not, with the relations of `RELATIONS` as views.
 
     The connection is in memory, reads files below the run directory only, loads no extension, sees no Python
@@ -26,6 +28,7 @@ def open_connection(run_path: Path | str, *, only: Sequence[Part] | None = None)
 
     Args:
         only: these parts alone, and none of the run's findings.
+        memory_mb: what does not fit goes to temporary files; None: DuckDB's own limit, most of the machine's memory.
 
     Raises:
         RunError: there is no run, or its files are damaged.
@@ -34,9 +37,13 @@ def open_connection(run_path: Path | str, *, only: Sequence[Part] | None = None)
     store = RunStore(path)
     manifest = store.read_manifest()
     stored = find_stored_scores(store, list_manifest_traits(manifest)) if only is None else None
-    connection = duckdb.connect(
-        ":memory:", config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
-    )
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
+    if memory_mb is not None:
+        settings["memory_limit"] = f"{memory_mb}MB"
+    connection = duckdb.connect(":memory:", config=settings)
     try:
         for statement in build_views(store, manifest, stored=stored, only=only):
             connection.execute(statement)
