@@ -6,6 +6,7 @@ prompts and the limits, never on speed.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from audit.model.rounds import answer_in_rounds
 from audit.model.rows import PromptRow
 from audit.model.template import PLAIN_STOP
 from audit.model.tokens import encode_prompts
+from audit.model.widen import can_widen, in_float32
 
 GENERATION_PARAMETERS: dict[str, Any] = {
     "do_sample": False,
@@ -51,6 +53,8 @@ def answer_prompts(
 ) -> list[Answer]:
     """Answer rendered prompts greedily, in order; equal prompts are answered once.
 
+    Where a narrow type gives no numbers the answer is made in float32; without numbers there, too, it is empty.
+
     Args:
         max_tokens: longest prompt and answer together.
         batch_tokens: most padded tokens in a forward pass.
@@ -80,5 +84,22 @@ def answer_prompts(
                 stop_text=stop_text,
                 parameters=GENERATION_PARAMETERS,
             )
+        _answer_lost(model, [row for row in answerable if row.is_lost], batch_tokens, stop_text)
     texts = {prompt: row.to_answer(model) for prompt, row in zip(distinct, rows, strict=True)}
     return [texts[prompt] for prompt in prompts]
+
+
+def _answer_lost(model: LoadedModel, rows: list[PromptRow], batch_tokens: int, stop_text: str) -> None:
+    """Answer in float32 what the model's own type is too narrow for."""
+    if rows and can_widen(model.module, is_quantised=model.is_quantised):
+        for row in rows:
+            row.begin_anew()
+        # A model that cannot run so leaves them lost.
+        with in_float32(model.module, model.blocks), contextlib.suppress(RuntimeError):
+            answer_in_rounds(
+                model, rows, batch_tokens=batch_tokens, stop_text=stop_text, parameters=GENERATION_PARAMETERS
+            )
+    for row in rows:
+        if row.is_lost or not row.is_done:
+            row.begin_anew()
+            row.finished = True

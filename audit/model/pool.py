@@ -117,7 +117,7 @@ class Pool:
         else:
             self._cache = cache
         self._mask_nt, self._last_n1 = mask_nt, last_n1
-        self._grow(rows, last_n1[len(self.rows) :])
+        self._grow(rows, last_n1[len(self.rows) :], logits_nv)
         self.rows += rows
         return logits_nv
 
@@ -126,7 +126,7 @@ class Pool:
         mask_nt = torch.nn.functional.pad(self._mask_nt, (0, 1), value=1)
         logits_nv = self._run(self._last_n1, mask_nt, mask_nt.sum(dim=1, keepdim=True) - 1, self._cache)
         self._mask_nt, self._last_n1 = mask_nt, logits_nv.argmax(dim=1, keepdim=True)
-        self._grow(self.rows, self._last_n1)
+        self._grow(self.rows, self._last_n1, logits_nv)
         return logits_nv
 
     def drop_done(self) -> None:
@@ -149,9 +149,12 @@ class Pool:
         for layer in self._cache.layers:
             layer.keep_rows(moves, n_rows, n_leading)
 
-    def _grow(self, rows: Sequence[PromptRow], last_n1: Tensor) -> None:
-        for row, token in zip(rows, last_n1[:, 0].tolist(), strict=True):
-            row.grow([token], self._stop_ids)
+    def _grow(self, rows: Sequence[PromptRow], last_n1: Tensor, logits_nv: Tensor) -> None:
+        # Among such logits the largest is a token by chance.
+        lost_n = logits_nv.isnan().any(dim=1).tolist()
+        for row, token, is_lost in zip(rows, last_n1[:, 0].tolist(), lost_n, strict=True):
+            row.is_lost = is_lost
+            row.grow([] if is_lost else [token], self._stop_ids)
 
     def _run(self, ids_nt: Tensor, mask_nt: Tensor, positions_nt: Tensor, cache: Any) -> Tensor:
         positions = {"position_ids": positions_nt} if self._has_positions else {}

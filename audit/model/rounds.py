@@ -11,7 +11,8 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from transformers import GenerationConfig
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from audit.model.batches import choose_pad_id, pad_left, plan_batches, run_batches
 from audit.model.load import LoadedModel
@@ -69,9 +70,27 @@ def _grow_rows(model: LoadedModel, rows: list[PromptRow], n_tokens: int, paramet
         eos_token_id=list(model.stop_ids) or None,
         pad_token_id=pad_id,
     )
-    grown_nt = model.module.generate(ids_nt, attention_mask=mask_nt, generation_config=config)
-    for row, new in zip(rows, grown_nt[:, ids_nt.shape[1] :].tolist(), strict=True):
-        row.grow(new, model.stop_ids)
+    watch = _Watch()
+    grown_nt = model.module.generate(
+        ids_nt, attention_mask=mask_nt, generation_config=config, logits_processor=LogitsProcessorList([watch])
+    )
+    is_lost_n = [False] * len(rows) if watch.is_lost_n is None else watch.is_lost_n.tolist()
+    for row, new, is_lost in zip(rows, grown_nt[:, ids_nt.shape[1] :].tolist(), is_lost_n, strict=True):
+        row.is_lost = is_lost
+        if not is_lost:
+            row.grow(new, model.stop_ids)
+
+
+class _Watch(LogitsProcessor):
+    """Sees which rows of a batch get logits that are no numbers."""
+
+    def __init__(self) -> None:
+        self.is_lost_n: Tensor | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        lost_n = scores.isnan().any(dim=-1)
+        self.is_lost_n = lost_n if self.is_lost_n is None else self.is_lost_n | lost_n
+        return scores
 
 
 @contextlib.contextmanager

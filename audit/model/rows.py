@@ -19,6 +19,7 @@ class PromptRow:
         finished: the model ended the answer itself.
         answer: token ids generated so far, without the one that ends it.
         cut_text: the answer's text where a stop text ended it.
+        is_lost: the model cannot name the next token: its logits are not numbers, and the largest is one by chance.
     """
 
     ids: list[int]
@@ -26,11 +27,12 @@ class PromptRow:
     finished: bool = False
     answer: list[int] = field(default_factory=list)
     cut_text: str | None = None
+    is_lost: bool = False
 
     @property
     def is_done(self) -> bool:
         """Whether nothing more is to be generated."""
-        return self.finished or len(self.answer) >= self.room
+        return self.finished or self.is_lost or len(self.answer) >= self.room
 
     @property
     def n_tokens(self) -> int:
@@ -46,6 +48,10 @@ class PromptRow:
                 self.finished = True
             else:
                 self.answer.append(token)
+
+    def begin_anew(self) -> None:
+        """Forget what has been generated."""
+        self.answer, self.cut_text, self.finished, self.is_lost = [], None, False, False
 
     def cut_at(self, model: LoadedModel, stop_text: str) -> None:
         """End the answer where the model begins to speak for the user, as models without end-of-turn tokens do."""

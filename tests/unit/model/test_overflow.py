@@ -13,6 +13,7 @@ import pytest
 import torch
 import transformers
 
+from audit.model.generate import answer_prompts
 from audit.model.hidden import Projections, project_turns
 from audit.model.load import LoadedModel, load_model
 from audit.model.loss import measure_nll
@@ -152,6 +153,21 @@ def test_an_error_while_widened_leaves_the_model_as_it_was(monkeypatch: pytest.M
     assert {value.dtype for value in model.module.parameters()} == {torch.bfloat16}
     assert not np.isfinite(found.projection_nk[[LOUD in turn.ids for turn in conversations()[0]]]).any()
     assert not any(part._forward_pre_hooks or part._forward_hooks for part in model.module.modules())
+
+
+@pytest.mark.parametrize("only_narrow", [True, False])
+def test_an_answer_is_never_made_of_logits_that_are_no_numbers(only_narrow: bool) -> None:
+    model = load("bfloat16")
+    loud = model.tokenizer.decode([LOUD])
+    prompts = [f"{word} {loud if n % 2 else ''}" for n, word in enumerate(("bake", "bread", "water", "salt"))]
+    options: dict[str, Any] = {"max_new_tokens": 40, "max_tokens": 200, "batch_tokens": 800, "seed": 0}
+    calm = answer_prompts(model, prompts, **options)
+    exact = answer_prompts(rounded(), prompts, **options)
+    with overflowing(model, only_narrow=only_narrow):
+        found = answer_prompts(model, prompts, **options)
+    assert [found[0], found[2]] == [calm[0], calm[2]]
+    assert [found[n].text for n in (1, 3)] == ([exact[n].text for n in (1, 3)] if only_narrow else ["", ""])
+    assert all(answer.text for answer in calm)
 
 
 def test_a_loss_that_is_not_finite_is_measured_again_in_float32() -> None:
