@@ -46,7 +46,7 @@ def write_clusters(
         for name in ("clusters", "cluster_summary"):
             (store.path / f"{name}.parquet").unlink(missing_ok=True)
         return cluster_n
-    clustering = cluster_differences(clustered_ids, partial(_read_differences, store), seed=seed)
+    clustering = cluster_differences(clustered_ids, partial(read_differences, store), seed=seed)
     positions = np.searchsorted(sample_ids, clustered_ids)
     write_table(store.path / "clusters.parquet", clusters_table(clustering))
     summary = summarise_clusters(
@@ -65,7 +65,7 @@ def _read_clustered_ids(store: RunStore) -> NDArray[np.int64]:
     return np.concatenate(ids) if ids else np.zeros(0, np.int64)
 
 
-def _read_differences(store: RunStore) -> Iterator[NDArray[np.float32]]:
+def read_differences(store: RunStore) -> Iterator[NDArray[np.float32]]:
     """Yield, part by part, the mean difference vector [n, r] over each sample's scored answers."""
     for part in store.parts():
         table = _read_answers(store, part, ["difference"])

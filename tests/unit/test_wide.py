@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from audit.findings import write_findings
 from audit.flag import make_reference
+from audit.groups import read_differences
 from audit.inputs import Inputs
 from audit.query import open_connection
+from audit.schema import DIFFERENCES
 from audit.store import RunStore
 from audit.wide import RunScores, gather_scores, read_gathered, read_sample_ids, write_sample_scores
 from tests.fabricated import FakeRecord, FakeTurn, make_run, scored
@@ -88,7 +90,7 @@ def has_consistent_flags(record: FakeRecord) -> bool:
     return has_score == bool(record.turns and record.turns[0].scores)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(_RECORD.filter(has_consistent_flags), min_size=1, max_size=9), st.integers(1, 4))
 def test_the_stored_table_equals_what_is_computed(records: list[FakeRecord], part_rows: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -180,3 +182,22 @@ def test_a_damaged_table_is_passed_over(finished: Path, damage: Callable[[Path],
     damage(finished / "sample_scores.parquet")
     assert not is_stored(finished)
     assert read_wide(finished).to_pylist() == before.to_pylist()
+
+
+def test_a_sample_has_the_mean_difference_of_the_answers_it_is_trained_towards(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a.audit", [scored(0.1)] * 3, dataset=tmp_path / "a.jsonl", is_finished=False)
+    rows = [
+        (0, "chosen", 1, "answer", 1.0),
+        (0, "chosen", 3, "answer", 2.0),
+        (0, "chosen", 3, "reasoning", 50.0),
+        (0, "rejected", 3, "answer", 50.0),
+        (2, "response", 1, "answer", 5.0),
+    ]
+    columns = zip(*rows, strict=True)
+    table = {name: list(column) for name, column in zip(DIFFERENCES.names, columns, strict=True)}
+    table["difference"] = [[value] * 64 for value in table["difference"]]
+    store = RunStore(run)
+    (part,) = store.parts()
+    pq.write_table(pa.table(table, schema=DIFFERENCES), store.table_path("differences", part))
+    (block,) = read_differences(store)
+    assert block.tolist() == [[1.5] * 64, [5.0] * 64]
