@@ -19,7 +19,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from audit.model.blocks import decoder_blocks
 from audit.model.load import LoadedModel
-from audit.model.packed import is_packable
+from audit.model.packed import choose_attention
 from audit.model.template import PLAIN_TEMPLATE, Template
 from audit.model.turns import RenderedTurn
 from audit.vectors import Fingerprint
@@ -178,7 +178,9 @@ def wrap_module(module: Any, stop_ids: tuple[int, ...] = ()) -> LoadedModel:
         adapter=None,
         is_quantised=False,
         stop_ids=stop_ids,
-        is_packable=is_packable(module, decoder_blocks(module), device),
+        attention=choose_attention(module, decoder_blocks(module), device, config.hidden_size),
+        n_loaded=config.num_hidden_layers,
+        whole_reason=None,
     )
 
 
