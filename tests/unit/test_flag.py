@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,16 @@ import pyarrow as pa
 import pytest
 
 from audit.errors import RunError
-from audit.flag import Reference, TraitScores, check_reference, flag_trait, judge_traits, load_reference, make_reference
+from audit.flag import (
+    Reference,
+    TraitReference,
+    TraitScores,
+    check_reference,
+    flag_trait,
+    judge_traits,
+    load_reference,
+    make_reference,
+)
 
 SHA = "a" * 64
 
@@ -48,6 +58,7 @@ def judge(reference: Reference | None, values: dict[str, np.ndarray], undecided:
                         sample_ids=np.arange(n),
                         has_difference=True,
                         judged_n=judged,
+                        predicted_n=np.zeros(n, dtype=bool),
                     )
                 )["flagged"].to_numpy(zero_copy_only=False)
             )
@@ -132,6 +143,7 @@ def test_rows_outside_the_domain_are_scored_but_never_flagged() -> None:
         sample_ids=np.asarray([10, 11, 12, 13]),
         has_difference=True,
         judged_n=np.asarray([True, False, True, True]),
+        predicted_n=np.zeros(4, dtype=bool),
     )
     table = found.to_pylist()
     assert [(row["sample_id"], row["flagged"]) for row in table] == [(10, True), (11, False), (13, False)]
@@ -149,6 +161,7 @@ def test_projections_do_not_pose_as_differences() -> None:
         sample_ids=np.asarray([0]),
         has_difference=False,
         judged_n=np.asarray([True]),
+        predicted_n=np.asarray([False]),
     )
     assert table["projection_difference"].to_pylist() == [None]
     assert table["risk"].to_pylist() == [1.0]
@@ -192,3 +205,41 @@ def test_a_reference_scored_another_way_is_refused(
             scored_with={"baseline": "generate", "turns": turns},
             scores=scores,
         )
+
+
+def test_a_predicted_row_is_never_flagged_and_lies_among_scores_of_its_own_kind() -> None:
+    clean = tuple(np.linspace(-1.0, 1.0, 200))
+    reference = TraitReference(2, "0", clean, 0.0, 0.6, 200, predicted_sorted=tuple(np.linspace(-10.0, 10.0, 200)))
+    scores = trait_scores(np.asarray([5.0, 5.0, 0.0, 0.0]))
+    predicted_n = np.asarray([True, False, True, False])
+    (found,) = flag_trait(
+        "evil",
+        scores,
+        reference,
+        sample_ids=np.arange(4),
+        has_difference=True,
+        judged_n=np.ones(4, dtype=bool),
+        predicted_n=predicted_n,
+    )
+    assert found["flagged"].to_pylist() == [False, True, False, False]
+    assert found["percentile"].to_pylist() == pytest.approx([75.0, 100.0, 50.0, 50.0], abs=0.5)
+    # Rows without a true score count among the tests, and none of them is a discovery.
+    assert [q is None for q in found["q_value"].to_pylist()] == [True, False, True, False]
+    assert found["q_value"][1].as_py() == pytest.approx(4 / 201, rel=1e-5)
+    assert [reason is not None and "predicted" in reason for reason in found["reason"].to_pylist()] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    without = replace(reference, predicted_sorted=())
+    (found,) = flag_trait(
+        "evil",
+        scores,
+        without,
+        sample_ids=np.arange(4),
+        has_difference=True,
+        judged_n=np.ones(4, dtype=bool),
+        predicted_n=predicted_n,
+    )
+    assert [z is None for z in found["z"].to_pylist()] == [True, False, True, False]

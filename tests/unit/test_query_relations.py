@@ -24,9 +24,10 @@ COLUMNS = {
     "turns": "sample_id BIGINT, side VARCHAR, turn INTEGER, part VARCHAR, status VARCHAR, reason VARCHAR, "
     "n_prompt_tokens INTEGER, n_response_tokens INTEGER, n_baseline_tokens INTEGER, response_nll FLOAT, "
     "is_refusal BOOLEAN, baseline_is_refusal BOOLEAN, list_share FLOAT, code_share FLOAT, baseline_kind VARCHAR, "
-    "baseline_response VARCHAR, n_tool_calls INTEGER",
+    "baseline_response VARCHAR, n_tool_calls INTEGER, baseline_draw VARCHAR",
     "scores": "sample_id BIGINT, side VARCHAR, turn INTEGER, part VARCHAR, trait VARCHAR, layer INTEGER, "
-    "projection FLOAT, baseline_projection FLOAT, projection_difference FLOAT, prompt_projection FLOAT",
+    "projection FLOAT, baseline_projection FLOAT, projection_difference FLOAT, prompt_projection FLOAT, "
+    "predicted_baseline_projection FLOAT, standard_error FLOAT",
     "sample_scores": "sample_id BIGINT, source VARCHAR, line BIGINT, status VARCHAR, n_response_tokens INTEGER, "
     "score_kind VARCHAR, flagged BOOLEAN, flagged_traits VARCHAR[], cluster_id INTEGER, evil FLOAT, "
     "sycophantic FLOAT, evil_mean FLOAT, sycophantic_mean FLOAT",
