@@ -7,11 +7,12 @@ part in the correction, as they are not like the others.
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -29,28 +30,16 @@ _DRAWN = """
     GROUP BY sample_id, trait
 """
 
-_SUMS = """
-    WITH own AS (
-        SELECT sample_id, trait, avg(projection_difference::DOUBLE) AS score,
-            avg(projection::DOUBLE - predicted_baseline_projection) AS predicted,
-            count(predicted_baseline_projection) = count(*) AS is_predictable,
-            bool_and(baseline_draw = 'random') AS is_random,
-            coalesce(bool_or(response_nll > $1), false) AS is_outside
-        FROM scores JOIN turns USING (sample_id, side, turn, part)
-        WHERE part = 'answer' AND list_contains($2, side) AND projection_difference IS NOT NULL
-        GROUP BY sample_id, trait
-    ),
-    kept AS (SELECT *, predicted - score AS off FROM own WHERE NOT is_outside)
-    SELECT trait,
-        count(*) FILTER (is_predictable) AS n_predictable, sum(predicted) FILTER (is_predictable) AS sum_predicted,
-        count(*) FILTER (NOT is_predictable) AS n_other, sum(score) FILTER (NOT is_predictable) AS sum_other,
-        sum(score * score) FILTER (NOT is_predictable) AS squares_other,
-        count(*) FILTER (is_predictable AND is_random) AS n_random,
-        sum(off) FILTER (is_predictable AND is_random) AS sum_off,
-        sum(off * off) FILTER (is_predictable AND is_random) AS squares_off,
-        sum(score) FILTER (is_predictable AND is_random) AS sum_random,
-        sum(score * score) FILTER (is_predictable AND is_random) AS squares_random
-    FROM kept GROUP BY trait
+_MEANS = """
+    SELECT sample_id, trait, avg(projection_difference::DOUBLE ORDER BY turn) AS score,
+        avg(projection::DOUBLE - predicted_baseline_projection ORDER BY turn) AS predicted,
+        count(predicted_baseline_projection) = count(*) AS is_predictable,
+        bool_and(baseline_draw = 'random') IS TRUE AS is_random
+    FROM scores JOIN turns USING (sample_id, side, turn, part)
+    WHERE part = 'answer' AND list_contains($2, side) AND projection_difference IS NOT NULL
+    GROUP BY sample_id, trait
+    HAVING NOT coalesce(bool_or(response_nll > $1), false)
+    ORDER BY trait, sample_id
 """
 
 
@@ -78,19 +67,40 @@ def estimate_means(store: RunStore, manifest: Mapping[str, Any]) -> dict[str, In
 
     Records outside the model's domain are left out. A trait with fewer than two random records has none.
     """
-    sums: dict[str, dict[str, float]] = {}
+    sums: dict[str, Counter[str]] = {}
     # Parts share no record, so their sums add up.
     for parts in group_parts(store.parts()):
         with open_connection(store.path, only=parts) as connection:
-            found = connection.sql(_SUMS, params=[manifest["domain"]["threshold"], list(SCORED_SIDES)])
-            for row in found.to_arrow_table().to_pylist():
-                own = sums.setdefault(row.pop("trait"), dict.fromkeys(row, 0.0))
-                for name, value in row.items():
-                    own[name] += value or 0.0
+            query = connection.sql(_MEANS, params=[manifest["domain"]["threshold"], list(SCORED_SIDES)])
+            table = query.to_arrow_table()
+        for trait in table["trait"].unique().to_pylist():
+            sums.setdefault(trait, Counter()).update(_add_up(table.filter(pc.equal(table["trait"], trait))))
     return {trait: interval for trait, own in sums.items() if (interval := _combine(own)) is not None}
 
 
-def _combine(own: Mapping[str, float]) -> Interval | None:
+def _add_up(table: pa.Table) -> dict[str, Any]:
+    """Return the sums of one trait, in the widest type: how a run was cut into parts must not show in its verdicts."""
+    score_n = table["score"].to_numpy().astype(np.longdouble)
+    predicted_n = table["predicted"].to_numpy().astype(np.longdouble)
+    is_predictable_n = table["is_predictable"].to_numpy()
+    is_random_n = is_predictable_n & table["is_random"].to_numpy()
+    other_n, random_n = score_n[~is_predictable_n], score_n[is_random_n]
+    off_n = predicted_n[is_random_n] - random_n
+    return {
+        "n_predictable": int(is_predictable_n.sum()),
+        "sum_predicted": predicted_n[is_predictable_n].sum(),
+        "n_other": len(other_n),
+        "sum_other": other_n.sum(),
+        "squares_other": (other_n**2).sum(),
+        "n_random": len(random_n),
+        "sum_off": off_n.sum(),
+        "squares_off": (off_n**2).sum(),
+        "sum_random": random_n.sum(),
+        "squares_random": (random_n**2).sum(),
+    }
+
+
+def _combine(own: Mapping[str, Any]) -> Interval | None:
     n_random, n_predictable, n_other = own["n_random"], own["n_predictable"], own["n_other"]
     if n_random < 2:
         return None
@@ -106,12 +116,13 @@ def _combine(own: Mapping[str, float]) -> Interval | None:
         mean_other = own["sum_other"] / n_other
         within += max(own["squares_other"] - n_other * mean_other**2, 0.0)
         between += n_other * (mean_other - mean) ** 2
-    sd = math.sqrt((within + between) / n)
+    sd = float((within + between) / n) ** 0.5
     # Of the records that were drawn nothing is uncertain; the more of all they are, the less the correction is.
     correction = (n_predictable / n) ** 2 * off_variance * max(1 / n_random - 1 / n_predictable, 0.0)
-    error = math.sqrt(sd**2 / n + correction)
-    return Interval(mean, mean - 1.959964 * error, mean + 1.959964 * error, sd, int(n), error)
+    error = float(sd**2 / n + correction) ** 0.5
+    mean, sd, error = (float(f"{value:.12g}") for value in (mean, sd, error))
+    return Interval(mean, mean - 1.959964 * error, mean + 1.959964 * error, sd, n, error)
 
 
-def _variance(squares: float, total: float, n: float) -> float:
+def _variance(squares: Any, total: Any, n: int) -> Any:
     return max(squares - total**2 / n, 0.0) / (n - 1)

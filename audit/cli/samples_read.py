@@ -17,7 +17,7 @@ from audit.samples import Message, Place, Sample, Source, hash_source, read_samp
 from audit.store import RunStore
 
 _NO_TEXTS = {"tools": None, "prompt": None, "response": None, "message": None}
-_SCORE_COLUMNS = ("projection", "baseline_projection", "projection_difference", "prompt_projection")
+_SCORE_COLUMNS = ("projection", "baseline_projection", "projection_difference", "prompt_projection", "standard_error")
 
 
 def choose_top(run: str, trait: str, n: int) -> list[int]:
@@ -82,7 +82,7 @@ def _read_turns(connection: duckdb.DuckDBPyConnection, sample_id: int) -> list[d
     scores = _rows(connection, "SELECT * FROM scores WHERE sample_id = $id", sample_id)
     for turn in turns:
         own = {
-            score["trait"]: {column: score[column] for column in ("layer", *_SCORE_COLUMNS)}
+            score["trait"]: {column: score.get(column) for column in ("layer", *_SCORE_COLUMNS)}
             for score in scores
             if all(score[key] == turn[key] for key in ("side", "turn", "part"))
         }

@@ -18,6 +18,7 @@ _COLUMNS = (
     ("difference", "projection_difference"),
     ("projection", "projection"),
     ("baseline", "baseline_projection"),
+    ("±", "standard_error"),
     ("last prompt token", "prompt_projection"),
 )
 
@@ -95,6 +96,8 @@ def _turn(turn: Mapping[str, Any], max_chars: int | None) -> Iterator[Renderable
         yield from _speech(name, turn["response"], "bold", max_chars)
     if turn["baseline_response"] is not None:
         yield from _speech("baseline", turn["baseline_response"], "dim", max_chars)
+    elif turn["baseline_kind"] == "predicted":
+        yield Text("baseline: predicted from the prompt, as a flag is too unlikely to generate one", style="dim")
     if turn["status"] != "ok":
         reason = f": {neutralise(str(turn['reason']))}" if turn["reason"] else ""
         yield Text.assemble((f"{turn['status']}{reason}", "yellow"))

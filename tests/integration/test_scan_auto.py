@@ -20,7 +20,7 @@ from audit.errors import RunError
 from audit.events import Event, StageAdvanced, StageFinished
 from audit.findings import reference_from_run
 
-N_ROWS, N_RANDOM = 420, 120
+N_ROWS, N_RANDOM = 300, 100
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +82,9 @@ def test_a_part_of_the_prompts_is_answered_and_the_report_adds_up(auto: Run) -> 
     assert report["n_random"] + report["n_chosen"] + report["n_audited"] + report["n_left"] == report["n_rows"]
     assert report["miss_bound"] <= 0.05 or report["n_left"] == 0
     assert set(report["r2"]) == {"evil", "hallucinating", "optimistic", "sycophantic"}
-    n_predicted = auto.sql("SELECT count(*) FROM sample_scores WHERE score_kind = 'predicted_difference'").fetchone()
-    assert n_predicted is not None
+    kinds = dict(auto.sql("SELECT score_kind, count(*) FROM sample_scores GROUP BY ALL").fetchall())
     # Some of the rows that were left share a prompt with one that was not.
-    assert 0 < n_predicted[0] <= report["n_left"]
+    assert 0 < kinds["predicted_difference"] <= report["n_left"]
 
 
 def test_generated_baselines_give_the_scores_of_a_full_scan_and_predicted_ones_say_so(auto: Run, full: Run) -> None:
@@ -141,8 +140,8 @@ def test_the_mean_is_the_difference_estimator_and_covers_the_full_scans(auto: Ru
 
 
 def test_records_that_only_share_a_prompt_with_a_random_one_are_not_random(auto: Run) -> None:
-    drawn = auto.sql("SELECT count(DISTINCT sample_id) FROM turns WHERE baseline_draw = 'random'").fetchone()
-    assert drawn == (N_RANDOM,)
+    drawn = auto.sql("SELECT count(DISTINCT sample_id) FROM turns WHERE baseline_draw = 'random'").fetchall()
+    assert drawn == [(N_RANDOM,)]
 
 
 class _Killed(Exception):

@@ -84,7 +84,7 @@ def test_a_finished_scan_is_returned_unchanged(folder: Path, tmp_path: Path) -> 
     [
         ("max_new_tokens", 7, "max_new_tokens: the run has 6, this scan 7"),
         ("layer", 4, "layer: the run has None, this scan 4"),
-        ("baseline", "none", "baseline: the run has generate, this scan none"),
+        ("baseline", "none", "baseline: the run has auto, this scan none"),
         ("limit", 10, "limit: the run has None, this scan 10"),
     ],
 )
