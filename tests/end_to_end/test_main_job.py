@@ -38,8 +38,10 @@ def test_the_summary_names_the_flagged_share_the_verdicts_and_where_the_run_lies
 
 
 def test_the_summary_can_be_had_again_as_text_and_as_json(folder: Path) -> None:
-    first = (folder / "scan.out").read_text().replace(f"; now {N_ROWS} rows read, 0 reused", "")
-    assert run("summary", "demo.audit", cwd=folder).out == first
+    # Where a line breaks depends on how long what it says is.
+    first = " ".join((folder / "scan.out").read_text().split())
+    again = " ".join(run("summary", "demo.audit", cwd=folder).out.split())
+    assert again == first.replace(f"; now {N_ROWS} rows read, 0 reused", "")
     summary = run("summary", "demo.audit", "--json", cwd=folder).json
     assert summary["counts"]["n_samples"] == N_ROWS
     assert {row["trait"] for row in summary["verdicts"]} == {"evil", "sycophantic", "hallucinating", "optimistic"}
