@@ -27,7 +27,8 @@ from audit.responses import read_responses
 from audit.samples import Sample
 from audit.schema import SCORED_SIDES
 from audit.score import FLAG_PERCENTILE
-from audit.shard import BLOCK_ROWS, RANDOM_DRAW, ScoringJob, TurnState, score_turns
+from audit.shard import BLOCK_ROWS, RANDOM_DRAW, score_turns
+from audit.states import ScoringJob, TurnState
 from audit.store import PREDICTION, RESPONSES, Part, RunStore, write_table
 
 

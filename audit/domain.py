@@ -16,7 +16,8 @@ from audit.known import TurnKey
 from audit.samples import Sample
 from audit.schema import SCORED_SIDES
 from audit.score import correlation
-from audit.shard import ScoringJob, score_turns
+from audit.shard import score_turns
+from audit.states import ScoringJob
 
 PROBE_SAMPLES = 256
 AGREEMENT_SAMPLES = 64

@@ -44,7 +44,8 @@ from audit.plan import (
 from audit.run import open_job
 from audit.samples import STDIN, Sample
 from audit.schema import FLAGS, sample_scores_schema
-from audit.shard import ScoringJob, list_prompts, measure_turn_losses, prepare_block, score_block
+from audit.shard import list_prompts, measure_turn_losses, prepare_block, score_block
+from audit.states import ScoringJob
 from audit.store import RunStore
 from audit.workload import Count, Workload, measure_workload
 

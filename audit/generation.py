@@ -32,7 +32,8 @@ from audit.model.wiring import count_answer_tokens, wire_prompt, wire_stops
 from audit.plan import Plan
 from audit.samples import Sample
 from audit.server import COMPLETION_PARAMETERS, CompletionServer, Request, ask_server
-from audit.shard import BLOCK_ROWS, ScoringJob, list_prompts
+from audit.shard import BLOCK_ROWS, list_prompts
+from audit.states import ScoringJob
 
 SHARD_PROMPTS = 256
 """Prompts that are answered together, and what a kill can cost. Measured on the demo rows with one thread: 512 save

@@ -20,7 +20,8 @@ from audit.config import ScanConfig
 from audit.errors import RunError
 from audit.events import Listener, PartWritten, StageAdvanced, StageFinished, StageStarted, Warned
 from audit.inputs import Inputs, read_range
-from audit.shard import BLOCK_ROWS, ScoringJob, prepare_block, score_block
+from audit.shard import BLOCK_ROWS, prepare_block, score_block
+from audit.states import ScoringJob
 from audit.store import Part, RunStore
 
 PART_SECONDS = 60.0

@@ -12,7 +12,8 @@ import numpy as np
 from audit.known import Floats, ResponseTable
 from audit.model.hidden import project_turns
 from audit.samples import Sample
-from audit.shard import ScoringJob, TurnState, tokenize_samples
+from audit.shard import tokenize_samples
+from audit.states import ScoringJob, TurnState
 
 
 def read_responses(samples: Sequence[Sample], job: ScoringJob) -> ResponseTable:

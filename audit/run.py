@@ -42,7 +42,8 @@ from audit.plan import (
 from audit.query import open_connection, run_query
 from audit.samples import Sample
 from audit.score import reduction_matrix
-from audit.shard import BLOCK_ROWS, ScoringJob, measure_turn_losses
+from audit.shard import BLOCK_ROWS, measure_turn_losses
+from audit.states import ScoringJob
 from audit.store import RunStore
 from audit.summary import count_rows, summarise_run
 

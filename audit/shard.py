@@ -7,26 +7,23 @@ joins blocks into parts.
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from audit.answers import AnswerSheet, FailedAnswer
+from audit.answers import FailedAnswer
 from audit.baseline import BaselineFile, number_turns
-from audit.known import KnownTurn, KnownTurns, TurnKey
+from audit.known import TurnKey
 from audit.model.chat import RenderedTurn, TokenizedTurn, UnscoredTurn, render_turn, tokenize_turns
 from audit.model.hidden import project_turns
-from audit.model.load import LoadedModel
 from audit.model.loss import measure_nll
-from audit.samples import Sample, SkippedSample, Turn, answer_turn, count_calls
+from audit.samples import Sample, SkippedSample, Turn, answer_turn
 from audit.samples.reasoning import split_parts
-from audit.schema import DIFFERENCES, SAMPLES, SCORED_STATUSES, SCORES, TURN_KEY, TURNS
-from audit.surface import describe_surface, is_refusal
+from audit.states import ScoringJob, TurnState
+from audit.tables import make_tables
 
 BLOCK_ROWS = 64
 """Records per block: enough to fill batches, few enough that a part closes in time on slow models."""
@@ -38,80 +35,6 @@ _NO_MATCH = {
     "prompt": "no response to this prompt in the baseline file",
     "position": "no response at this position in the baseline file",
 }
-
-KEY_COLUMNS = tuple(field.name for field in TURN_KEY)
-
-
-@dataclass(frozen=True, slots=True)
-class ScoringJob:
-    """What every block of a run is scored with.
-
-    Attributes:
-        units: trait → (layer, unit vector [d] float32).
-        baseline: `generate`, `prompt`, `none`, or the ready responses of a file.
-        reduction: [d, r] matrix that difference vectors are stored through.
-        answers: the model's own answers, looked up by prompt; None where none are needed.
-        known: what was read of the responses already, and the baselines that are predicted; None where all is read now.
-        keep_columns: fields of the records that become text columns of `samples`.
-        is_nll_for_all: measure the loss of every turn; otherwise only `probed_nll` is written.
-        probed_nll: what the probe measured, nats per token.
-    """
-
-    model: LoadedModel
-    units: dict[str, tuple[int, NDArray[np.float32]]]
-    baseline: str | BaselineFile
-    max_tokens: int
-    batch_tokens: int
-    seed: int
-    reduction: NDArray[np.float32]
-    is_nll_for_all: bool
-    answers: AnswerSheet | None = None
-    known: KnownTurns | None = None
-    keep_columns: tuple[str, ...] = ()
-    probed_nll: dict[TurnKey, float] = field(default_factory=dict)
-
-    @property
-    def difference_layer(self) -> int:
-        """The layer of the stored difference vectors: the highest that any trait is scored at."""
-        return max(layer for layer, _ in self.units.values())
-
-    @property
-    def baseline_kind(self) -> str | None:
-        """What `turns.baseline_kind` says of a turn that has a baseline."""
-        if isinstance(self.baseline, BaselineFile):
-            return "file"
-        return {"generate": "generated", "prompt": "prompt", "none": None}[self.baseline]
-
-
-@dataclass(slots=True)
-class TurnState:
-    """A turn on its way through a block: filled in step by step, written once."""
-
-    sample_id: int
-    ordinal: int
-    turn: Turn
-    status: str = "ok"
-    reason: str | None = None
-    rendered: RenderedTurn | None = None
-    tokens: TokenizedTurn | None = None
-    baseline_text: str | None = None
-    baseline: Turn | None = None
-    baseline_reason: str | None = None
-    baseline_tokens: TokenizedTurn | None = None
-    baseline_draw: str | None = None
-    is_predicted: bool = False
-    known: KnownTurn | None = None
-    response_nll: float | None = None
-    projection_k: NDArray[np.float32] | None = None
-    prompt_projection_k: NDArray[np.float32] | None = None
-    baseline_projection_k: NDArray[np.float32] | None = None
-    difference_r: NDArray[np.float32] | None = None
-    is_widened: bool = False
-
-    @property
-    def key(self) -> TurnKey:
-        """The key of the turn in every table."""
-        return (self.sample_id, self.turn.side, self.turn.turn, self.turn.part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +65,7 @@ def score_block(block: PreparedBlock, job: ScoringJob) -> ScoredBlock:
     """Score one block."""
     states = block.states
     _score(states, job)
-    tables = {
-        "samples": _samples_table(block.records, states, job.keep_columns),
-        "turns": _turns_table(states, job),
-        "scores": _scores_table(states, job),
-        "differences": _differences_table(states),
-    }
-    return ScoredBlock(tables, n_widened=sum(state.is_widened for state in states))
+    return ScoredBlock(make_tables(block.records, states, job), n_widened=sum(state.is_widened for state in states))
 
 
 def score_turns(samples: Sequence[Sample], job: ScoringJob) -> list[TurnState]:
@@ -376,146 +293,6 @@ def _accept_baseline(state: TurnState, baseline_k: NDArray[np.float32]) -> bool:
 
 def _baseline_key(state: TurnState) -> tuple[int, int]:
     return state.sample_id, id(state.baseline_tokens)
-
-
-def _samples_table(
-    records: Sequence[Sample | SkippedSample], states: Sequence[TurnState], keep_columns: Sequence[str]
-) -> pa.Table:
-    states_of: dict[int, list[TurnState]] = {record.sample_id: [] for record in records}
-    for state in states:
-        states_of[state.sample_id].append(state)
-    rows = []
-    for record in records:
-        status, reason = _sample_status(record, states_of[record.sample_id])
-        rows.append(
-            {
-                "sample_id": record.sample_id,
-                "source": record.place.source,
-                "line": record.place.line,
-                "byte_offset": record.place.byte_offset,
-                "byte_length": record.place.byte_length,
-                "format": record.format,
-                "n_turns": _count_turns(record),
-                "status": status,
-                "reason": reason,
-                **{column: _kept_text(record.kept.get(column)) for column in keep_columns},
-            }
-        )
-    schema = SAMPLES
-    for column in keep_columns:
-        schema = schema.append(pa.field(column, pa.string()))
-    return pa.Table.from_pylist(rows, schema=schema)
-
-
-def _count_turns(record: Sample | SkippedSample) -> int:
-    """Count assistant turns; one in two parts is one."""
-    return len({(turn.side, turn.turn) for turn in record.turns}) if isinstance(record, Sample) else 0
-
-
-def _sample_status(record: Sample | SkippedSample, states: Sequence[TurnState]) -> tuple[str, str | None]:
-    if isinstance(record, SkippedSample):
-        return "skipped", record.reason
-    if any(state.status in SCORED_STATUSES for state in states):
-        return "ok", None
-    return "skipped", _summarise_reasons(states)
-
-
-def _summarise_reasons(states: Sequence[TurnState]) -> str:
-    """Return why no turn of a record is scored: the reason that they share, or how many have which status."""
-    if not states:
-        return "no_assistant_turn: nothing to score"
-    counts = Counter(state.status for state in states).most_common()
-    if len(counts) == 1:
-        return f"{states[0].status}: {states[0].reason}"
-    return f"{counts[0][0]}: " + ", ".join(f"{count} {status}" for status, count in counts)
-
-
-def _turns_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
-    rows = []
-    for state in states:
-        surface = describe_surface(state.turn.response) if state.tokens is not None else None
-        has_baseline = state.baseline_tokens is not None or (state.tokens is not None and job.baseline == "prompt")
-        rows.append(
-            {
-                **_key_columns(state),
-                "status": state.status,
-                "reason": state.reason,
-                "n_prompt_tokens": state.tokens.n_prompt_tokens if state.tokens else None,
-                "n_response_tokens": state.tokens.n_response_tokens if state.tokens else None,
-                "n_baseline_tokens": state.baseline_tokens.n_response_tokens if state.baseline_tokens else None,
-                "response_nll": state.response_nll,
-                "is_refusal": surface.is_refusal if surface else None,
-                "baseline_is_refusal": is_refusal(state.baseline.response) if state.baseline else None,
-                "n_tool_calls": count_calls(state.turn.message.tool_calls),
-                "list_share": surface.list_share if surface else None,
-                "code_share": surface.code_share if surface else None,
-                "baseline_kind": "predicted" if state.is_predicted else job.baseline_kind if has_baseline else None,
-                "baseline_draw": state.baseline_draw,
-                "baseline_response": state.baseline_text,
-            }
-        )
-    return pa.Table.from_pylist(rows, schema=TURNS)
-
-
-def _scores_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
-    """Return a row per turn and trait; whole columns at once, since there are many traits to a turn."""
-    scored = [(state, state.projection_k, state.prompt_projection_k) for state in states]
-    rows = [(state, own, prompt) for state, own, prompt in scored if own is not None and prompt is not None]
-    if not rows:
-        return SCORES.empty_table()
-    n, k = len(rows), len(job.units)
-    nothing_k = np.full(k, np.nan, dtype=np.float32)
-    projection_nk = np.stack([own for _, own, _ in rows])
-    prompt_nk = np.stack([prompt for _, _, prompt in rows])
-    baselines = [state.baseline_projection_k for state, _, _ in rows]
-    baseline_nk = np.stack([nothing_k if baseline_k is None else baseline_k for baseline_k in baselines])
-    columns: dict[str, object] = {
-        name: np.repeat([state.key[place] for state, _, _ in rows], k) for place, name in enumerate(KEY_COLUMNS)
-    }
-    columns["trait"] = list(job.units) * n
-    columns["layer"] = [layer for layer, _ in job.units.values()] * n
-    # NaN marks what is missing, infinity what overflowed; in the table both are null.
-    for name, values_nk in {
-        "projection": projection_nk,
-        "baseline_projection": baseline_nk,
-        "projection_difference": projection_nk - baseline_nk,
-        "prompt_projection": prompt_nk,
-    }.items():
-        finite_nk = np.where(np.isfinite(values_nk), values_nk, np.nan)
-        columns[name] = pa.array(finite_nk.ravel(), pa.float32(), from_pandas=True)
-    columns |= _prediction_columns([state for state, _, _ in rows], job)
-    return pa.table(columns).cast(SCORES)
-
-
-def _prediction_columns(states: Sequence[TurnState], job: ScoringJob) -> dict[str, pa.Array]:
-    n, k = len(states), len(job.units)
-    predicted_nk = np.full((n, k), np.nan, dtype=np.float32)
-    error_nk = np.full((n, k), np.nan, dtype=np.float32)
-    for row, state in enumerate(states):
-        if state.known is not None:
-            predicted_nk[row] = state.known.predicted_k
-            if state.is_predicted and job.known is not None and job.known.error_k is not None:
-                error_nk[row] = job.known.error_k
-    return {
-        "predicted_baseline_projection": pa.array(predicted_nk.ravel(), pa.float32(), from_pandas=True),
-        "standard_error": pa.array(error_nk.ravel(), pa.float32(), from_pandas=True),
-    }
-
-
-def _differences_table(states: Sequence[TurnState]) -> pa.Table:
-    rows = [
-        {**_key_columns(state), "difference": state.difference_r} for state in states if state.difference_r is not None
-    ]
-    return pa.Table.from_pylist(rows, schema=DIFFERENCES)
-
-
-def _key_columns(state: TurnState) -> dict[str, int | str]:
-    return dict(zip(KEY_COLUMNS, state.key, strict=True))
-
-
-def _kept_text(value: str | int | float | bool | None) -> str | None:
-    # One type for the column whatever the records hold: text as it is, other scalars as JSON.
-    return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 def _finite(value: np.floating | float) -> float | None:

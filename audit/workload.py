@@ -17,7 +17,8 @@ from audit.config import ScanConfig
 from audit.events import Listener, StageAdvanced, StageFinished, StageStarted
 from audit.inputs import Inputs, read_range
 from audit.samples import Sample, SkippedSample, Turn
-from audit.shard import BLOCK_ROWS, ScoringJob, tokenize_samples
+from audit.shard import BLOCK_ROWS, tokenize_samples
+from audit.states import ScoringJob
 
 EXACT_ROWS = 5_000
 """Up to so many records every one is tokenised."""

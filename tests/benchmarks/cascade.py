@@ -28,7 +28,8 @@ from audit.predict import cross_fit
 from audit.responses import read_responses
 from audit.run import open_job
 from audit.samples import Sample
-from audit.shard import ScoringJob, list_prompts, score_turns
+from audit.shard import list_prompts, score_turns
+from audit.states import ScoringJob
 
 WORLD_SEED = 7300
 N_ROWS, N_REPEATS = 20_000, 200

@@ -1,0 +1,90 @@
+"""What a scan is scored with, and a turn on its way through a block of records.
+
+Values only: what fills them in is `shard`, what is written of them is `tables`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.answers import AnswerSheet
+from audit.baseline import BaselineFile
+from audit.known import KnownTurn, KnownTurns, TurnKey
+from audit.model.chat import RenderedTurn, TokenizedTurn
+from audit.model.load import LoadedModel
+from audit.samples import Turn
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringJob:
+    """What every block of a run is scored with.
+
+    Attributes:
+        units: trait → (layer, unit vector [d] float32).
+        baseline: `generate`, `prompt`, `none`, or the ready responses of a file.
+        reduction: [d, r] matrix that difference vectors are stored through.
+        answers: the model's own answers, looked up by prompt; None where none are needed.
+        known: what was read of the responses already, and the baselines that are predicted; None where all is read now.
+        keep_columns: fields of the records that become text columns of `samples`.
+        is_nll_for_all: measure the loss of every turn; otherwise only `probed_nll` is written.
+        probed_nll: what the probe measured, nats per token.
+    """
+
+    model: LoadedModel
+    units: dict[str, tuple[int, NDArray[np.float32]]]
+    baseline: str | BaselineFile
+    max_tokens: int
+    batch_tokens: int
+    seed: int
+    reduction: NDArray[np.float32]
+    is_nll_for_all: bool
+    answers: AnswerSheet | None = None
+    known: KnownTurns | None = None
+    keep_columns: tuple[str, ...] = ()
+    probed_nll: dict[TurnKey, float] = field(default_factory=dict)
+
+    @property
+    def difference_layer(self) -> int:
+        """The layer of the stored difference vectors: the highest that any trait is scored at."""
+        return max(layer for layer, _ in self.units.values())
+
+    @property
+    def baseline_kind(self) -> str | None:
+        """What `turns.baseline_kind` says of a turn that has a baseline."""
+        if isinstance(self.baseline, BaselineFile):
+            return "file"
+        return {"generate": "generated", "prompt": "prompt", "none": None}[self.baseline]
+
+
+@dataclass(slots=True)
+class TurnState:
+    """A turn on its way through a block: filled in step by step, written once."""
+
+    sample_id: int
+    ordinal: int
+    turn: Turn
+    status: str = "ok"
+    reason: str | None = None
+    rendered: RenderedTurn | None = None
+    tokens: TokenizedTurn | None = None
+    baseline_text: str | None = None
+    baseline: Turn | None = None
+    baseline_reason: str | None = None
+    baseline_tokens: TokenizedTurn | None = None
+    baseline_draw: str | None = None
+    is_predicted: bool = False
+    known: KnownTurn | None = None
+    response_nll: float | None = None
+    projection_k: NDArray[np.float32] | None = None
+    prompt_projection_k: NDArray[np.float32] | None = None
+    baseline_projection_k: NDArray[np.float32] | None = None
+    difference_r: NDArray[np.float32] | None = None
+    is_widened: bool = False
+
+    @property
+    def key(self) -> TurnKey:
+        """The key of the turn in every table."""
+        return (self.sample_id, self.turn.side, self.turn.turn, self.turn.part)

@@ -1,0 +1,169 @@
+"""The scored turns of a block of records as the tables that are written: samples, turns, scores, differences."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from audit.samples import Sample, SkippedSample, count_calls
+from audit.schema import DIFFERENCES, SAMPLES, SCORED_STATUSES, SCORES, TURN_KEY, TURNS
+from audit.states import ScoringJob, TurnState
+from audit.surface import describe_surface, is_refusal
+
+KEY_COLUMNS = tuple(field.name for field in TURN_KEY)
+
+
+def make_tables(
+    records: Sequence[Sample | SkippedSample], states: Sequence[TurnState], job: ScoringJob
+) -> dict[str, pa.Table]:
+    """Return the tables of a block by name."""
+    return {
+        "samples": _samples_table(records, states, job.keep_columns),
+        "turns": _turns_table(states, job),
+        "scores": _scores_table(states, job),
+        "differences": _differences_table(states),
+    }
+
+
+def _samples_table(
+    records: Sequence[Sample | SkippedSample], states: Sequence[TurnState], keep_columns: Sequence[str]
+) -> pa.Table:
+    states_of: dict[int, list[TurnState]] = {record.sample_id: [] for record in records}
+    for state in states:
+        states_of[state.sample_id].append(state)
+    rows = []
+    for record in records:
+        status, reason = _sample_status(record, states_of[record.sample_id])
+        rows.append(
+            {
+                "sample_id": record.sample_id,
+                "source": record.place.source,
+                "line": record.place.line,
+                "byte_offset": record.place.byte_offset,
+                "byte_length": record.place.byte_length,
+                "format": record.format,
+                "n_turns": _count_turns(record),
+                "status": status,
+                "reason": reason,
+                **{column: _kept_text(record.kept.get(column)) for column in keep_columns},
+            }
+        )
+    schema = SAMPLES
+    for column in keep_columns:
+        schema = schema.append(pa.field(column, pa.string()))
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _count_turns(record: Sample | SkippedSample) -> int:
+    """Count assistant turns; one in two parts is one."""
+    return len({(turn.side, turn.turn) for turn in record.turns}) if isinstance(record, Sample) else 0
+
+
+def _sample_status(record: Sample | SkippedSample, states: Sequence[TurnState]) -> tuple[str, str | None]:
+    if isinstance(record, SkippedSample):
+        return "skipped", record.reason
+    if any(state.status in SCORED_STATUSES for state in states):
+        return "ok", None
+    return "skipped", _summarise_reasons(states)
+
+
+def _summarise_reasons(states: Sequence[TurnState]) -> str:
+    """Return why no turn of a record is scored: the reason that they share, or how many have which status."""
+    if not states:
+        return "no_assistant_turn: nothing to score"
+    counts = Counter(state.status for state in states).most_common()
+    if len(counts) == 1:
+        return f"{states[0].status}: {states[0].reason}"
+    return f"{counts[0][0]}: " + ", ".join(f"{count} {status}" for status, count in counts)
+
+
+def _turns_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
+    rows = []
+    for state in states:
+        surface = describe_surface(state.turn.response) if state.tokens is not None else None
+        has_baseline = state.baseline_tokens is not None or (state.tokens is not None and job.baseline == "prompt")
+        rows.append(
+            {
+                **_key_columns(state),
+                "status": state.status,
+                "reason": state.reason,
+                "n_prompt_tokens": state.tokens.n_prompt_tokens if state.tokens else None,
+                "n_response_tokens": state.tokens.n_response_tokens if state.tokens else None,
+                "n_baseline_tokens": state.baseline_tokens.n_response_tokens if state.baseline_tokens else None,
+                "response_nll": state.response_nll,
+                "is_refusal": surface.is_refusal if surface else None,
+                "baseline_is_refusal": is_refusal(state.baseline.response) if state.baseline else None,
+                "n_tool_calls": count_calls(state.turn.message.tool_calls),
+                "list_share": surface.list_share if surface else None,
+                "code_share": surface.code_share if surface else None,
+                "baseline_kind": "predicted" if state.is_predicted else job.baseline_kind if has_baseline else None,
+                "baseline_draw": state.baseline_draw,
+                "baseline_response": state.baseline_text,
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=TURNS)
+
+
+def _scores_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
+    """Return a row per turn and trait; whole columns at once, since there are many traits to a turn."""
+    scored = [(state, state.projection_k, state.prompt_projection_k) for state in states]
+    rows = [(state, own, prompt) for state, own, prompt in scored if own is not None and prompt is not None]
+    if not rows:
+        return SCORES.empty_table()
+    n, k = len(rows), len(job.units)
+    nothing_k = np.full(k, np.nan, dtype=np.float32)
+    projection_nk = np.stack([own for _, own, _ in rows])
+    prompt_nk = np.stack([prompt for _, _, prompt in rows])
+    baselines = [state.baseline_projection_k for state, _, _ in rows]
+    baseline_nk = np.stack([nothing_k if baseline_k is None else baseline_k for baseline_k in baselines])
+    columns: dict[str, object] = {
+        name: np.repeat([state.key[place] for state, _, _ in rows], k) for place, name in enumerate(KEY_COLUMNS)
+    }
+    columns["trait"] = list(job.units) * n
+    columns["layer"] = [layer for layer, _ in job.units.values()] * n
+    # NaN marks what is missing, infinity what overflowed; in the table both are null.
+    for name, values_nk in {
+        "projection": projection_nk,
+        "baseline_projection": baseline_nk,
+        "projection_difference": projection_nk - baseline_nk,
+        "prompt_projection": prompt_nk,
+    }.items():
+        finite_nk = np.where(np.isfinite(values_nk), values_nk, np.nan)
+        columns[name] = pa.array(finite_nk.ravel(), pa.float32(), from_pandas=True)
+    columns |= _prediction_columns([state for state, _, _ in rows], job)
+    return pa.table(columns).cast(SCORES)
+
+
+def _prediction_columns(states: Sequence[TurnState], job: ScoringJob) -> dict[str, pa.Array]:
+    n, k = len(states), len(job.units)
+    predicted_nk = np.full((n, k), np.nan, dtype=np.float32)
+    error_nk = np.full((n, k), np.nan, dtype=np.float32)
+    for row, state in enumerate(states):
+        if state.known is not None:
+            predicted_nk[row] = state.known.predicted_k
+            if state.is_predicted and job.known is not None and job.known.error_k is not None:
+                error_nk[row] = job.known.error_k
+    return {
+        "predicted_baseline_projection": pa.array(predicted_nk.ravel(), pa.float32(), from_pandas=True),
+        "standard_error": pa.array(error_nk.ravel(), pa.float32(), from_pandas=True),
+    }
+
+
+def _differences_table(states: Sequence[TurnState]) -> pa.Table:
+    rows = [
+        {**_key_columns(state), "difference": state.difference_r} for state in states if state.difference_r is not None
+    ]
+    return pa.Table.from_pylist(rows, schema=DIFFERENCES)
+
+
+def _key_columns(state: TurnState) -> dict[str, int | str]:
+    return dict(zip(KEY_COLUMNS, state.key, strict=True))
+
+
+def _kept_text(value: str | int | float | bool | None) -> str | None:
+    # One type for the column whatever the records hold: text as it is, other scalars as JSON.
+    return value if value is None or isinstance(value, str) else json.dumps(value)
