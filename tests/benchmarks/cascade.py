@@ -106,7 +106,8 @@ def find_truth(n_rows: int) -> Truth:
         data = Path(folder) / "rows.jsonl"
         write_rows(_draw_distinct_rows(n_rows), data, None)
         config = ScanConfig(datasets=(str(data),), baseline="generate")
-        inputs, vectors, model = survey_inputs(config, ignore_events), choose_vectors(config), load_scan_model(config)
+        inputs, vectors = survey_inputs(config, ignore_events), choose_vectors(config)
+        model = load_scan_model(config, vectors)
         plan = Plan(config, inputs, vectors, model, collect_settings(config, inputs, vectors), [])
         reference, _ = find_reference(start_manifest(plan), None, 0)
         assert reference is not None
