@@ -21,6 +21,7 @@ from transformers.modeling_utils import AttentionInterface
 from audit.model.blocks import LastBlockDone, block_states, count_loaded
 from audit.model.flex import BLOCK, FlexLayout, attend_flex, wants_flex
 from audit.model.packing import Group, Pack, Segment, pack_groups
+from audit.model.precision import default_matmul
 
 ATTENTION = "persona_audit_packed"
 
@@ -84,19 +85,21 @@ def _attend(
     output = torch.empty_like(query)
     for segment in pack.segments:
         own = slice(segment.start, segment.stop)
-        q = query[:, :, own]
-        k, v = _gather(key, segment), _gather(value, segment)
+        # Copies, so that not even the alignment of what is multiplied depends on where a segment lies.
+        q = query[:, :, own].contiguous()
+        k, v = _gather(key, segment).contiguous(), _gather(value, segment).contiguous()
         if n_repeats > 1:
             k, v = k.repeat_interleave(n_repeats, dim=1), v.repeat_interleave(n_repeats, dim=1)
         n_q, n_k = q.shape[2], k.shape[2]
         is_plain = not segment.above and (sliding_window is None or n_k <= sliding_window)
         mask = None if is_plain else _mask(n_q, n_k, sliding_window or 0, query.device)
-        if softcap is not None:
-            output[:, :, own] = _attend_capped(q, k, v, mask, scaling, softcap)
-        else:
-            output[:, :, own] = torch.nn.functional.scaled_dot_product_attention(
-                q, k, v, attn_mask=mask, is_causal=is_plain, scale=scaling
-            )
+        with default_matmul(query.device):
+            if softcap is not None:
+                output[:, :, own] = _attend_capped(q, k, v, mask, scaling, softcap)
+            else:
+                output[:, :, own] = torch.nn.functional.scaled_dot_product_attention(
+                    q, k, v, attn_mask=mask, is_causal=is_plain, scale=scaling
+                )
     return output.transpose(1, 2).contiguous(), None
 
 

@@ -51,6 +51,20 @@ def exact_matmul(device: torch.device) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def default_matmul(device: torch.device) -> Iterator[None]:
+    """Multiply through the default library on a CPU, inside `exact_matmul`: for shapes that owe nothing to neighbours.
+
+    oneDNN compiles and keeps code for every shape, and attention has one for every length: on short sequences that
+    takes more time than the products, and hundreds of MiB.
+    """
+    if device.type != "cpu":
+        yield
+        return
+    with _precision("highest"):
+        yield
+
+
+@contextlib.contextmanager
 def _precision(name: str) -> Iterator[None]:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(name)
