@@ -30,7 +30,8 @@ def chance_at_most(n: int, marked: int, drawn: int, hits: int) -> float:
 def test_the_largest_count_is_the_one_that_counting_draws_gives(n: int, data: st.DataObject) -> None:
     drawn = data.draw(st.integers(1, n))
     hits = data.draw(st.integers(0, drawn))
-    delta = data.draw(st.sampled_from([0.01, 0.05, 0.3]))
+    # No chance of so few draws ends on these: a tie would be decided by the last bit of either side.
+    delta = data.draw(st.sampled_from([0.0101, 0.0503, 0.3001]))
     possible = [k for k in range(hits, n - drawn + hits + 1) if chance_at_most(n, k, drawn, hits) > delta]
     assert largest_count(n, drawn, hits, delta) == max(possible, default=hits)
 
