@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import lgamma
 
-import faiss
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from audit.blas import load_faiss
 from audit.schema import CLUSTERS, cluster_summary_schema
 from audit.score import benjamini_hochberg
 
@@ -25,6 +25,11 @@ MIN_SAMPLES = 20
 MAX_CLUSTERS = 64
 TRAIN_PER_CLUSTER = 256
 """k-means learns its centres from a seeded part of this many samples per cluster."""
+
+_ITERATIONS = 25
+_MOST_STARTS = 3
+_OPERATIONS = 2e11
+"""About a second's work on two cores: k-means starts anew, up to three times, as long as it stays below."""
 
 EXAMPLES_PER_CLUSTER = 5
 TEXTS_PER_CLUSTER = 100
@@ -60,8 +65,15 @@ def cluster_differences(
     k = int(np.clip(round(np.sqrt(n) / 2), 2, MAX_CLUSTERS))
     chosen = np.sort(np.random.default_rng(seed).choice(n, min(n, k * TRAIN_PER_CLUSTER), replace=False))
     training = _pick_rows(read_blocks(), chosen)
-    kmeans = faiss.Kmeans(
-        training.shape[1], k, niter=25, nredo=3, seed=seed, min_points_per_centroid=1, max_points_per_centroid=1 << 30
+    n_starts = int(np.clip(_OPERATIONS // (2 * training.size * k * _ITERATIONS), 1, _MOST_STARTS))
+    kmeans = load_faiss().Kmeans(
+        training.shape[1],
+        k,
+        niter=_ITERATIONS,
+        nredo=n_starts,
+        seed=seed,
+        min_points_per_centroid=1,
+        max_points_per_centroid=1 << 30,
     )
     kmeans.train(training)
     axes = _principal_axes(training)

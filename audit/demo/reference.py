@@ -1,7 +1,8 @@
 """The clean reference of the demo model: `python -m audit.demo.reference` scores clean rows and writes it.
 
 Clean rows are good answers and fiction of a seed that no shipped or reported dataset uses, scanned as a user would
-scan them, once for each kind of score that a run can have.
+scan them, once for each kind of score that a run can have; scores against predicted baselines come from a second,
+larger set, as few prompts are all answered.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from audit.assets import demo_reference_path
 from audit.config import ScanConfig
 from audit.demo.world import clean_rows, write_rows
@@ -24,6 +27,8 @@ from audit.store import write_bytes
 
 REFERENCE_SEED: Final = 8_100
 N_ROWS: Final = 3_000
+PREDICTED_SEED: Final = 8_101
+N_PREDICTED_ROWS: Final = 8_000
 BASELINES: Final = ("generate", "prompt", "none")
 
 
@@ -38,7 +43,23 @@ def measure_reference(n_rows: int, seed: int) -> list[Reference]:
             scan(ScanConfig(datasets=(str(data),), baseline=baseline, out=str(out)))
             source = f"clean rows of the demo world, seed {seed}"
             references.append(replace(reference_from_run(out, seed=0), source=source))
+        references[0] = _add_predicted(references[0], Path(folder), n_rows)
     return references
+
+
+def _add_predicted(reference: Reference, folder: Path, n_scores: int) -> Reference:
+    """Return the reference of generated baselines with clean scores against predicted ones."""
+    data, out = folder / "clean-large.jsonl", folder / "auto"
+    write_rows(clean_rows(N_PREDICTED_ROWS, PREDICTED_SEED), data, None)
+    scan(ScanConfig(datasets=(str(data),), baseline="auto", reference=str(folder / "generate"), out=str(out)))
+    found = reference_from_run(out, seed=0)
+    traits = {}
+    for name, trait in reference.traits.items():
+        scores = np.asarray(found.traits[name].predicted_sorted)
+        # Evenly spaced order statistics: the same distribution in as many numbers as the reference has otherwise.
+        kept = scores[np.linspace(0, scores.size - 1, min(n_scores, scores.size)).round().astype(int)]
+        traits[name] = replace(trait, predicted_sorted=tuple(kept.tolist()))
+    return replace(reference, traits=traits)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -18,6 +18,8 @@ from tests.benchmarks.part import Findings
 from tests.benchmarks.workload import SEED
 
 N_ROWS, WIDTH, N_CLUSTERS = 1_000_000, 256, 256
+PART_ROWS = 1_000
+"""Rows of a run's part: vectors are read part by part."""
 
 
 def main() -> None:
@@ -36,7 +38,7 @@ def main() -> None:
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with mock.patch.object(cluster, "MAX_CLUSTERS", N_CLUSTERS):
         began = time.perf_counter()
-        found = cluster.cluster_differences(ids, difference_nr, seed=SEED)
+        found = cluster.cluster_differences(ids, lambda: np.split(difference_nr, n_rows // PART_ROWS), seed=SEED)
         taken_s = time.perf_counter() - began
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     note = (

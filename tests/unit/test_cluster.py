@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from math import comb
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit.blas import load_faiss
 from audit.cluster import (
     choose_text_ids,
     cluster_differences,
@@ -90,3 +92,14 @@ def test_texts_for_keywords_are_chosen_from_every_cluster() -> None:
     chosen = choose_text_ids(clustering, seed=0)
     assert set(chosen.values()) == set(range(clustering.n_clusters))
     assert set(chosen) <= set((np.arange(200) * 3).tolist())
+
+
+@pytest.mark.parametrize("chosen", [None, "Haswell"])
+def test_loading_faiss_leaves_the_choice_of_a_processor_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, chosen: str | None
+) -> None:
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    if chosen:
+        monkeypatch.setenv("OPENBLAS_CORETYPE", chosen)
+    load_faiss()
+    assert os.environ.get("OPENBLAS_CORETYPE") == chosen
