@@ -52,6 +52,10 @@ class VectorError(AuditError, ValueError):
     """A persona vector is missing, malformed, or belongs to another model."""
 
 
+class TraitError(AuditError, ValueError):
+    """A trait specification is missing, malformed, or lacks something that extraction needs."""
+
+
 class ModelError(AuditError, RuntimeError):
     """A model or its tokenizer cannot be loaded, or lacks something that scoring needs."""
 
