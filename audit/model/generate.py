@@ -1,4 +1,4 @@
-"""Let a model answer prompts greedily, in batches: the baseline responses.
+"""Let a model answer prompts in batches: greedily, as baselines are, or drawn.
 
 Prompts are rendered text; what they are compared with is not known here. Which rows share a batch depends on the
 prompts and the limits, never on speed.
@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from audit.answers import Answer
@@ -64,12 +65,51 @@ def answer_prompts(
     Raises:
         ModelError: a single prompt does not fit into the device's memory.
     """
-    model.refuse_partial()
     distinct = list(dict.fromkeys(prompts))
-    rows = [
+    rows = _make_rows(model, distinct, max_new_tokens, max_tokens)
+    _answer_rows(model, rows, batch_tokens, way)
+    texts = {prompt: row.to_answer(model) for prompt, row in zip(distinct, rows, strict=True)}
+    return [texts[prompt] for prompt in prompts]
+
+
+def sample_answers(
+    model: LoadedModel,
+    prompts: Sequence[str],
+    *,
+    seeds: Sequence[Sequence[int]],
+    temperature: float,
+    max_new_tokens: int,
+    max_tokens: int,
+    batch_tokens: int,
+    way: str | None = None,
+) -> list[Answer]:
+    """Answer each rendered prompt with tokens drawn from the model's whole distribution, in order.
+
+    Args:
+        seeds: one seed for every prompt, a sequence of numbers; equal prompts with other seeds get other answers, and
+            what shares a batch decides nothing but the last bits of the logits.
+        temperature: that logits are divided by.
+        max_tokens, batch_tokens, way: as in `answer_prompts`.
+
+    Raises:
+        ModelError: a single prompt does not fit into the device's memory.
+    """
+    rows = _make_rows(model, prompts, max_new_tokens, max_tokens)
+    for row, seed in zip(rows, seeds, strict=True):
+        row.draws, row.temperature = np.random.default_rng(list(seed)).random(max(row.room, 0)), temperature
+    _answer_rows(model, rows, batch_tokens, way)
+    return [row.to_answer(model) for row in rows]
+
+
+def _make_rows(model: LoadedModel, prompts: Sequence[str], max_new_tokens: int, max_tokens: int) -> list[PromptRow]:
+    model.refuse_partial()
+    return [
         PromptRow(ids=ids, room=min(max_new_tokens, min(max_tokens, model.context_tokens) - len(ids)))
-        for ids in encode_prompts(model, distinct, max_tokens)
+        for ids in encode_prompts(model, prompts, max_tokens)
     ]
+
+
+def _answer_rows(model: LoadedModel, rows: Sequence[PromptRow], batch_tokens: int, way: str | None) -> None:
     # A prompt without a single token gives a model nothing to go on from.
     answerable = [row for row in rows if row.room > 0 and row.ids]
     stop_text = PLAIN_STOP if model.template.name == "plain" else ""
@@ -85,8 +125,6 @@ def answer_prompts(
                 parameters=GENERATION_PARAMETERS,
             )
         _answer_lost(model, [row for row in answerable if row.is_lost], batch_tokens, stop_text)
-    texts = {prompt: row.to_answer(model) for prompt, row in zip(distinct, rows, strict=True)}
-    return [texts[prompt] for prompt in prompts]
 
 
 def _answer_lost(model: LoadedModel, rows: list[PromptRow], batch_tokens: int, stop_text: str) -> None:

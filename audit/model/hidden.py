@@ -9,31 +9,22 @@ Source: arXiv 2507.21509, section 6.1 (projection of the mean response activatio
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from audit.model.batches import choose_pad_id, pad_right, plan_batches, run_batches
-from audit.model.blocks import LastBlockDone, block_states
-from audit.model.flex import BLOCK
+from audit.model.blocks import LastBlockDone
 from audit.model.load import LoadedModel
-from audit.model.packed import packed_attention, run_pack
-from audit.model.packing import Group, count_tokens, pack_groups
-from audit.model.precision import exact_matmul
+from audit.model.passes import Places, hooked_blocks, run_turns
 from audit.model.turns import TokenizedTurn
-from audit.model.widen import can_widen, in_float32
 
 _Array = npt.NDArray[np.float32]
 Units = Mapping[str, tuple[int, _Array]]
 """Trait to (layer, unit vector [d])."""
-
-
-_LEAST_TOKENS = 32
-"""From here on the multiplication of a row was measured not to depend on how many rows there are (oneDNN)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,10 +55,7 @@ def project_turns(
 ) -> Projections:
     """Project turns on unit vectors, each at its own layer, in batches of at most `batch_tokens` tokens.
 
-    Where the model allows, turns are packed without padding, and what the turns of a group share is run once; then
-    the numbers do not depend on a turn's neighbours. Otherwise batches are sorted by length and padded. States are
-    taken to float32 before anything is summed. A batch that does not fit into the device's memory is halved. A group
-    with states that are not finite in the model's type is run again in float32; what is not finite then stays so.
+    States are taken to float32 before anything is summed; see `passes.run_turns` for how the turns are run.
 
     Args:
         groups: the group of every turn, such as its sample; None: every turn is a group of its own.
@@ -76,75 +64,10 @@ def project_turns(
         ModelError: a single turn does not fit into the device's memory.
     """
     reader = _Reader(model, tokenized, units, keep_mean_layer)
-    if not reader.layers:
-        return reader.projections
-    members = _collect_groups(groups or range(len(tokenized)))
-    run_groups = _run_packed if model.is_packable else _run_padded
-    run_groups(model, reader, members, batch_tokens)
-    overflowing = [group for group in members if not reader.is_finite(group)]
-    if overflowing and can_widen(model.module, is_quantised=model.is_quantised):
-        # A model that cannot run so keeps what it had: states that are not finite, which no score is made of.
-        with in_float32(model.module, model.blocks), contextlib.suppress(RuntimeError):
-            # In float32 the tiles of flex attention may be too large for a GPU, and few groups come here.
-            calm = replace(model, attention="packed") if model.is_packable else model
-            run_groups(calm, reader, overflowing, batch_tokens)
-        reader.projections.is_widened_n[[position for group in overflowing for position in group]] = True
+    if reader.layers:
+        widened = run_turns(model, reader, batch_tokens=batch_tokens, groups=groups)
+        reader.projections.is_widened_n[widened] = True
     return reader.projections
-
-
-def _run_packed(model: LoadedModel, reader: _Reader, members: Sequence[Sequence[int]], batch_tokens: int) -> None:
-    sequences = [turn.ids for turn in reader.tokenized]
-    groups = [Group(tuple(group), tuple(group)) for group in members]
-    packs = _fill_packs([count_tokens(sequences, group) for group in groups], batch_tokens)
-
-    is_flex = model.attention == "packed-flex"
-
-    def project_pack(batch: list[Group]) -> None:
-        pack = pack_groups(sequences, batch, n_least=_LEAST_TOKENS, multiple=BLOCK if is_flex else 1)
-        with torch.inference_mode(), reader.reading(pack.places):
-            run_pack(model.module, pack, model.device, is_flex=is_flex)
-
-    with packed_attention(model.module), exact_matmul(model.device):
-        run_batches([[groups[place] for place in pack] for pack in packs], project_pack, split=Group.split)
-
-
-def _run_padded(model: LoadedModel, reader: _Reader, members: Sequence[Sequence[int]], batch_tokens: int) -> None:
-    pad_id = choose_pad_id(model.tokenizer)
-    positions = [position for group in members for position in group]
-    turns = {position: reader.tokenized[position] for position in positions}
-
-    def project_padded(batch: list[int]) -> None:
-        ids_nt, mask_nt = pad_right([turns[position].ids for position in batch], pad_id, model.device)
-        width = ids_nt.shape[1]
-        places = {
-            position: np.arange(row * width, row * width + len(turns[position].ids))
-            for row, position in enumerate(batch)
-        }
-        with torch.inference_mode(), reader.reading(places):
-            model.module(input_ids=ids_nt, attention_mask=mask_nt, use_cache=False)
-
-    batches = plan_batches([len(turns[position].ids) for position in positions], batch_tokens)
-    run_batches([[positions[place] for place in batch] for batch in batches], project_padded)
-
-
-def _collect_groups(groups: Iterable[int]) -> list[list[int]]:
-    members: dict[int, list[int]] = {}
-    for position, group in enumerate(groups):
-        members.setdefault(group, []).append(position)
-    return list(members.values())
-
-
-def _fill_packs(sizes: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Put groups into packs in order; one that is larger than `batch_tokens` has a pack of its own."""
-    packs: list[list[int]] = []
-    n_tokens = 0
-    for group, size in enumerate(sizes):
-        if not packs or n_tokens + size > batch_tokens:
-            packs.append([])
-            n_tokens = 0
-        packs[-1].append(group)
-        n_tokens += size
-    return packs
 
 
 class _Reader:
@@ -182,15 +105,15 @@ class _Reader:
         return all(bool(np.isfinite(values).all()) for values in read)
 
     @contextlib.contextmanager
-    def reading(self, places: Mapping[int, npt.NDArray[np.int64]]) -> Iterator[None]:
+    def reading(self, places: Places) -> Iterator[None]:
         """Read the layers of a batch; `places` says where the tokens of each turn lie among all of the batch."""
         with (
-            _hooked_blocks(self._model, self.layers, lambda layer, states: self._read(layer, states, places)),
+            hooked_blocks(self._model, self.layers, lambda layer, states: self._read(layer, states, places)),
             contextlib.suppress(LastBlockDone),
         ):
             yield
 
-    def _read(self, layer: int, states_ntd: Tensor, places: Mapping[int, npt.NDArray[np.int64]]) -> None:
+    def _read(self, layer: int, states_ntd: Tensor, places: Places) -> None:
         states_td = states_ntd.flatten(0, 1)
         # On a CPU one turn at a time: what is multiplied together must not depend on the turn's neighbours. A GPU
         # promises no bits, and waits for every copy that is asked of it.
@@ -200,7 +123,7 @@ class _Reader:
         for position, places_t in places.items():
             self._read_turns(layer, states_td, {position: places_t})
 
-    def _read_turns(self, layer: int, states_td: Tensor, places: Mapping[int, npt.NDArray[np.int64]]) -> None:
+    def _read_turns(self, layer: int, states_td: Tensor, places: Places) -> None:
         found, columns = self.projections, self._columns[layer]
         wanted: list[npt.NDArray[np.int64]] = []
         spans: dict[int, tuple[int, int, int]] = {}
@@ -223,25 +146,3 @@ class _Reader:
         if found.mean_nd is not None and layer == self._mean_layer:
             means = [own_td[start:end].mean(dim=0) for _, start, end in spans.values()]
             found.mean_nd[list(spans)] = torch.stack(means).cpu().numpy()
-
-
-@contextlib.contextmanager
-def _hooked_blocks(
-    model: LoadedModel, layers: Sequence[int], read_layer: Callable[[int, Tensor], None]
-) -> Iterator[None]:
-    """Call `read_layer` after each of the blocks, and end the forward pass after the last; always take hooks off."""
-    blocks = model.blocks
-    last = max(layers)
-
-    def make_hook(layer: int) -> Callable[[object, object, object], None]:
-        def hook(module: object, arguments: object, output: object) -> None:
-            read_layer(layer, block_states(output))
-            if layer == last:
-                raise LastBlockDone
-
-        return hook
-
-    with contextlib.ExitStack() as hooks:
-        for layer in layers:
-            hooks.callback(blocks[layer - 1].register_forward_hook(make_hook(layer)).remove)
-        yield

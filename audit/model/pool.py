@@ -1,4 +1,4 @@
-"""Generate greedily with a pool of rows over one cache: rows that end leave at once, waiting ones take their place.
+"""Generate with a pool of rows over one cache: rows that end leave at once, waiting ones take their place.
 
 Nothing is encoded twice, and one long answer holds up nobody. Which rows are together depends on the rows and the
 limits alone. Works on the cache row by row; `is_poolable` finds out whether a model bears that.
@@ -17,6 +17,7 @@ from transformers.cache_utils import Cache
 
 from audit.errors import ModelError
 from audit.model.batches import choose_pad_id, pad_left
+from audit.model.choosing import choose_tokens
 from audit.model.load import LoadedModel
 from audit.model.rows import PromptRow
 from audit.model.slots import SlotLayer
@@ -107,7 +108,7 @@ class Pool:
         ids_nt, mask_nt = pad_left([row.ids + row.answer for row in rows], self._pad_id, self._device)
         cache: Any = Cache(layer_class_to_replicate=SlotLayer)
         logits_nv = self._run(ids_nt, mask_nt, (mask_nt.cumsum(1) - 1).clamp(min=0), cache)
-        last_n1 = logits_nv.argmax(dim=1, keepdim=True)
+        last_n1 = choose_tokens(rows, logits_nv)
         if self.rows:
             width = max(self._mask_nt.shape[1], mask_nt.shape[1])
             mask_nt = torch.cat([_widen(self._mask_nt, width), _widen(mask_nt, width)])
@@ -125,7 +126,7 @@ class Pool:
         """Give every row its next token; returns their logits [n, v] float32."""
         mask_nt = torch.nn.functional.pad(self._mask_nt, (0, 1), value=1)
         logits_nv = self._run(self._last_n1, mask_nt, mask_nt.sum(dim=1, keepdim=True) - 1, self._cache)
-        self._mask_nt, self._last_n1 = mask_nt, logits_nv.argmax(dim=1, keepdim=True)
+        self._mask_nt, self._last_n1 = mask_nt, choose_tokens(self.rows, logits_nv)
         self._grow(self.rows, self._last_n1, logits_nv)
         return logits_nv
 

@@ -11,10 +11,12 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from audit.model.batches import choose_pad_id, pad_left, plan_batches, run_batches
+from audit.model.choosing import choose_tokens
 from audit.model.load import LoadedModel
 from audit.model.rows import PromptRow
 
@@ -70,9 +72,9 @@ def _grow_rows(model: LoadedModel, rows: list[PromptRow], n_tokens: int, paramet
         eos_token_id=list(model.stop_ids) or None,
         pad_token_id=pad_id,
     )
-    watch = _Watch()
+    watch, draw = _Watch(), _Draw(rows)
     grown_nt = model.module.generate(
-        ids_nt, attention_mask=mask_nt, generation_config=config, logits_processor=LogitsProcessorList([watch])
+        ids_nt, attention_mask=mask_nt, generation_config=config, logits_processor=LogitsProcessorList([watch, draw])
     )
     is_lost_n = [False] * len(rows) if watch.is_lost_n is None else watch.is_lost_n.tolist()
     for row, new, is_lost in zip(rows, grown_nt[:, ids_nt.shape[1] :].tolist(), is_lost_n, strict=True):
@@ -91,6 +93,22 @@ class _Watch(LogitsProcessor):
         lost_n = scores.isnan().any(dim=-1)
         self.is_lost_n = lost_n if self.is_lost_n is None else self.is_lost_n | lost_n
         return scores
+
+
+class _Draw(LogitsProcessor):
+    """Leaves the token that is chosen, so that the greedy search of `generate` takes it."""
+
+    def __init__(self, rows: Sequence[PromptRow]) -> None:
+        self._rows = rows
+        self._n_first: int | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        n_tokens = input_ids.shape[1]
+        self._n_first = n_tokens if self._n_first is None else self._n_first
+        if all(row.draws is None for row in self._rows):
+            return scores
+        chosen_n1 = choose_tokens(self._rows, scores.float(), n_tokens - self._n_first)
+        return torch.full_like(scores, -torch.inf).scatter(1, chosen_n1, 0.0)
 
 
 @contextlib.contextmanager

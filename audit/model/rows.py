@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
 from audit.answers import Answer
 from audit.model.load import LoadedModel
 
@@ -20,6 +23,8 @@ class PromptRow:
         answer: token ids generated so far, without the one that ends it.
         cut_text: the answer's text where a stop text ended it.
         is_lost: the model cannot name the next token: its logits are not numbers, and the largest is one by chance.
+        draws: a number from 0 to 1 for every token of the answer, which is drawn by them; None: greedy.
+        temperature: of what is drawn.
     """
 
     ids: list[int]
@@ -28,6 +33,8 @@ class PromptRow:
     answer: list[int] = field(default_factory=list)
     cut_text: str | None = None
     is_lost: bool = False
+    draws: npt.NDArray[np.float64] | None = None
+    temperature: float = 1.0
 
     @property
     def is_done(self) -> bool:

@@ -57,7 +57,7 @@ def table_bytes(kind: str) -> bytes:
         (LINE, ".jsonl", "jsonl"),
         (b"\xef\xbb\xbf\n" + LINE, ".jsonl", "jsonl"),
         (b"[" + LINE + b"]", ".jsonl", "json_array"),
-        (gzip.compress(LINE), ".jsonl.gz", "jsonl"),
+        (gzip.compress(LINE, mtime=0), ".jsonl.gz", "jsonl"),
         (b"prompt;completion\na;b\n", ".csv", "csv"),
         (pa.compress(b"prompt\tcompletion\na\tb\n", codec="zstd", asbytes=True), ".csv.zst", "csv"),
         (table_bytes("parquet"), ".parquet", "parquet"),

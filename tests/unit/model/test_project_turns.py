@@ -121,7 +121,7 @@ def test_hooks_are_gone_and_attention_is_back_also_when_reading_fails(monkeypatc
     def fail(output: object) -> None:
         raise RuntimeError("no")
 
-    monkeypatch.setattr("audit.model.hidden.block_states", fail)
+    monkeypatch.setattr("audit.model.passes.block_states", fail)
     for each in (model, padded(model)):
         with pytest.raises(RuntimeError, match="no"):
             project_turns(each, TURNS, units=make_units(1, 2), batch_tokens=64)
