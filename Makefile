@@ -10,8 +10,9 @@ export OMP_WAIT_POLICY ?= passive
 demo: $(VENV)/.installed
 	$(BIN)/persona-audit scan examples/demo.jsonl
 
+# One thread each: two processes that share two cores gain nothing from more.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
