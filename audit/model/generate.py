@@ -30,7 +30,7 @@ GENERATION_PARAMETERS: dict[str, Any] = {
 }
 """How baselines are generated: greedily, whatever the model's own generation_config.json asks for."""
 
-GENERATION_VERSION = 2
+GENERATION_VERSION = 3
 """Raised when a change of how answers are made may change one: cached answers of an earlier version are not used."""
 
 POOL = "cached_batches"

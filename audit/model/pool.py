@@ -27,6 +27,8 @@ _REFILL_SHARE = 0.75
 """Rows are let in when the pool has shrunk to this share of what it last held: in groups, as each costs a pass."""
 _CACHE_BATCHES = 4
 """Batches' worth of tokens that the pool may hold: a kept token costs its keys and values, not a whole pass."""
+_LEAST_FILL = 0.8
+"""Prompts that are encoded together are at least so long, as a share of the longest."""
 _STOP_TEXT_STEPS = 32
 
 
@@ -39,8 +41,11 @@ def answer_in_pool(model: LoadedModel, rows: Sequence[PromptRow], *, batch_token
     pool = Pool(model, model.stop_ids)
     waiting = sorted(rows, key=lambda row: -row.n_tokens)
     n_most, n_full, n_steps = _MAX_ROWS, 0, 0
+    is_filling = True
     while waiting or pool.rows:
-        new = _choose_rows(pool.rows, waiting, n_most, batch_tokens) if len(pool.rows) <= _REFILL_SHARE * n_full else []
+        is_filling = is_filling or len(pool.rows) <= _REFILL_SHARE * n_full
+        new = _choose_rows(pool.rows, waiting, n_most, batch_tokens) if is_filling else []
+        is_filling = bool(new)
         try:
             if new:
                 pool.admit(new)
@@ -62,7 +67,7 @@ def answer_in_pool(model: LoadedModel, rows: Sequence[PromptRow], *, batch_token
             continue
         # Outside the handler: the exception's frames hold the tensors that have to go.
         waiting = sorted([*pool.rows, *waiting], key=lambda row: -row.n_tokens)
-        pool, n_full = Pool(model, model.stop_ids), 0
+        pool, n_full, is_filling = Pool(model, model.stop_ids), 0, True
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
     if stop_text:
@@ -80,9 +85,10 @@ def _choose_rows(
         width = max(width, len(row.ids) + row.room)
         n_rows = len(held) + len(chosen) + 1
         is_full = n_rows > n_most or n_rows * width > _CACHE_BATCHES * batch_tokens
-        # The longest prompt comes first.
+        # The longest prompt comes first, and what is much shorter is encoded in another pass: padding is computed, too.
         is_wide = (len(chosen) + 1) * waiting[0].n_tokens > batch_tokens
-        if (is_full and n_rows > 1) or (is_wide and chosen):
+        is_short = row.n_tokens < _LEAST_FILL * waiting[0].n_tokens
+        if (is_full and n_rows > 1) or ((is_wide or is_short) and chosen):
             break
         chosen.append(row)
     return chosen
