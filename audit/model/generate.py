@@ -82,6 +82,7 @@ def sample_answers(
     max_tokens: int,
     batch_tokens: int,
     way: str | None = None,
+    is_one_round: bool = False,
 ) -> list[Answer]:
     """Answer each rendered prompt with tokens drawn from the model's whole distribution, in order.
 
@@ -90,6 +91,8 @@ def sample_answers(
             what shares a batch decides nothing but the last bits of the logits.
         temperature: that logits are divided by.
         max_tokens, batch_tokens, way: as in `answer_prompts`.
+        is_one_round: a model that generates in rounds makes each answer in one, so that every token of it is the last
+            of a forward pass once, and only once.
 
     Raises:
         ModelError: a single prompt does not fit into the device's memory.
@@ -97,7 +100,7 @@ def sample_answers(
     rows = _make_rows(model, prompts, max_new_tokens, max_tokens)
     for row, seed in zip(rows, seeds, strict=True):
         row.draws, row.temperature = np.random.default_rng(list(seed)).random(max(row.room, 0)), temperature
-    _answer_rows(model, rows, batch_tokens, way)
+    _answer_rows(model, rows, batch_tokens, way, is_one_round=is_one_round)
     return [row.to_answer(model) for row in rows]
 
 
@@ -109,7 +112,9 @@ def _make_rows(model: LoadedModel, prompts: Sequence[str], max_new_tokens: int, 
     ]
 
 
-def _answer_rows(model: LoadedModel, rows: Sequence[PromptRow], batch_tokens: int, way: str | None) -> None:
+def _answer_rows(
+    model: LoadedModel, rows: Sequence[PromptRow], batch_tokens: int, way: str | None, *, is_one_round: bool = False
+) -> None:
     # A prompt without a single token gives a model nothing to go on from.
     answerable = [row for row in rows if row.room > 0 and row.ids]
     stop_text = PLAIN_STOP if model.template.name == "plain" else ""
@@ -123,6 +128,7 @@ def _answer_rows(model: LoadedModel, rows: Sequence[PromptRow], batch_tokens: in
                 batch_tokens=batch_tokens,
                 stop_text=stop_text,
                 parameters=GENERATION_PARAMETERS,
+                is_one_round=is_one_round,
             )
         _answer_lost(model, [row for row in answerable if row.is_lost], batch_tokens, stop_text)
 
@@ -135,7 +141,12 @@ def _answer_lost(model: LoadedModel, rows: list[PromptRow], batch_tokens: int, s
         # A model that cannot run so leaves them lost.
         with in_float32(model.module, model.blocks), contextlib.suppress(RuntimeError):
             answer_in_rounds(
-                model, rows, batch_tokens=batch_tokens, stop_text=stop_text, parameters=GENERATION_PARAMETERS
+                model,
+                rows,
+                batch_tokens=batch_tokens,
+                stop_text=stop_text,
+                parameters=GENERATION_PARAMETERS,
+                is_one_round=True,
             )
     for row in rows:
         if row.is_lost or not row.is_done:

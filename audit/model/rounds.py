@@ -28,9 +28,15 @@ _MAX_ROWS = 128
 
 
 def answer_in_rounds(
-    model: LoadedModel, rows: Sequence[PromptRow], *, batch_tokens: int, stop_text: str, parameters: dict[str, Any]
+    model: LoadedModel,
+    rows: Sequence[PromptRow],
+    *,
+    batch_tokens: int,
+    stop_text: str,
+    parameters: dict[str, Any],
+    is_one_round: bool = False,
 ) -> None:
-    """Let every row grow to its end.
+    """Let every row grow to its end, in rounds or in a single one.
 
     Raises:
         ModelError: a single row does not fit into the device's memory.
@@ -39,6 +45,8 @@ def answer_in_rounds(
     with _neutral_generation(model.module):
         while waiting:
             n_tokens = _ROUND_TOKENS[min(n_rounds, len(_ROUND_TOKENS) - 1)]
+            if is_one_round:
+                n_tokens = max(row.room for row in waiting)
             _answer_round(model, waiting, n_tokens, batch_tokens, parameters)
             for row in waiting:
                 row.cut_at(model, stop_text)

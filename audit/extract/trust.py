@@ -1,0 +1,148 @@
+"""What can be said for a vector: separation of answers it was not made of, beside what chance gives, at every layer.
+
+The answers are to evaluation questions, read again without the system prompt that drew them out, as a dataset would
+show them. Even evaluation questions choose the layer, odd ones are reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from audit.extract.statistics import Separation, measure_auc, measure_separation
+
+_Array = npt.NDArray[np.float32]
+
+LAYER_TOLERANCE = 0.005
+"""Layers whose choice-half AUC is this near to the best are alike; the deepest of them is taken."""
+
+CHECK_SEED = 0
+LEAST_ANSWERS = 5
+"""Fewer answers than this on a side of the reported half say nothing."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOut:
+    """Answers to evaluation questions, [n, L + 1, d]; positive ones show the trait."""
+
+    state_nld: _Array
+    is_positive_n: npt.NDArray[np.bool_]
+    question_n: npt.NDArray[np.int64]
+
+    def half(self, parity: int) -> HeldOut:
+        """Return the answers to even (0) or odd (1) questions."""
+        own = self.question_n % 2 == parity
+        return HeldOut(self.state_nld[own], self.is_positive_n[own], self.question_n[own])
+
+    @property
+    def n_sides(self) -> tuple[int, int]:
+        """Number of positive and of negative answers."""
+        n_positive = int(self.is_positive_n.sum())
+        return n_positive, len(self.is_positive_n) - n_positive
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trust:
+    """What is reported of a vector.
+
+    Attributes:
+        layers: separation at every layer that may score, 1 to L - 1.
+        choice_auc_l: AUC on the half that chooses the layer, [L + 1].
+        half_cosine_l: cosine of the vectors of two halves of the extraction questions, [L + 1].
+    """
+
+    layers: Mapping[int, Separation]
+    choice_auc_l: _Array
+    half_cosine_l: _Array
+
+    def to_report(self) -> dict[str, _Array]:
+        """Return arrays [L + 1] as a vector file keeps them; NaN where a row is no scoring layer."""
+        found: dict[str, _Array] = {"choice_auc_l": self.choice_auc_l, "split_half_cosine_l": self.half_cosine_l}
+        for name, field in (
+            ("auc_l", "auc"),
+            ("auc_low_l", "low"),
+            ("auc_high_l", "high"),
+            ("random_band_l", "random_band"),
+            ("shuffled_band_l", "shuffled_band"),
+        ):
+            values = np.full(len(self.choice_auc_l), np.nan, dtype=np.float32)
+            for layer, separation in self.layers.items():
+                values[layer] = getattr(separation, field)
+            found[name] = values
+        return found
+
+
+def measure_trust(
+    vector_ld: _Array, half_cosine_l: _Array, shuffled_bld: _Array, held_out: HeldOut, *, seed: int
+) -> Trust:
+    """Measure what a vector's report holds, at every layer from 1 to L - 1."""
+    n_rows = len(vector_ld)
+    choice, test = held_out.half(0), held_out.half(1)
+    choice_auc_l = np.full(n_rows, np.nan, dtype=np.float32)
+    layers: dict[int, Separation] = {}
+    for layer in range(1, n_rows - 1):
+        choice_auc_l[layer] = measure_auc(choice.state_nld[:, layer] @ vector_ld[layer], choice.is_positive_n)[0]
+        layers[layer] = measure_separation(
+            vector_ld[layer],
+            test.state_nld[:, layer],
+            test.is_positive_n,
+            test.question_n,
+            shuffled_bld[:, layer],
+            seed=seed,
+        )
+    return Trust(layers, choice_auc_l, half_cosine_l)
+
+
+def pick_layer(choice_auc_l: npt.NDArray[np.floating]) -> int | None:
+    """Return the deepest scoring layer that is within the tolerance of the best; None where there is no AUC at all.
+
+    Among equals the later one: early layers separate by single words more than by what is meant. Row 0 and the last row
+    are never taken.
+    """
+    auc_l = np.array(choice_auc_l, dtype=np.float64)
+    auc_l[[0, -1]] = np.nan
+    if not np.isfinite(auc_l).any():
+        return None
+    return int(np.flatnonzero(auc_l >= np.nanmax(auc_l) - LAYER_TOLERANCE).max())
+
+
+def keep_for_check(held_out: HeldOut, shuffled_bld: _Array, layer: int) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays from which `recheck_vector` measures the separation at the scoring layer again."""
+    test = held_out.half(1)
+    norms_b1 = np.linalg.norm(shuffled_bld[:, layer], axis=1, keepdims=True)
+    return {
+        "check_state_nd": np.ascontiguousarray(test.state_nld[:, layer]),
+        "check_is_positive_n": test.is_positive_n.astype(np.uint8),
+        "check_question_n": test.question_n.astype(np.int32),
+        "check_shuffled_bd": (shuffled_bld[:, layer] / np.maximum(norms_b1, 1e-30)).astype(np.float32),
+        "check_layer": np.array([layer], dtype=np.int32),
+    }
+
+
+def recheck_vector(
+    vector_ld: npt.NDArray[np.floating], layer: int, report: Mapping[str, npt.NDArray[Any]]
+) -> Separation | None:
+    """Measure the separation at the scoring layer again from what a report keeps; None where it keeps nothing for it.
+
+    Args:
+        report: the arrays of the vector's file.
+    """
+    names = ("check_state_nd", "check_is_positive_n", "check_question_n", "check_shuffled_bd", "check_layer")
+    if any(name not in report for name in names) or int(report["check_layer"][0]) != layer:
+        return None
+    state_nd, positive_n, question_n, shuffled_bd = (report[name] for name in names[:4])
+    n, d_hidden = len(positive_n), vector_ld.shape[1]
+    if state_nd.shape != (n, d_hidden) or question_n.shape != (n,) or shuffled_bd.shape[1:] != (d_hidden,):
+        return None
+    return measure_separation(
+        vector_ld[layer],
+        state_nd,
+        positive_n.astype(bool),
+        question_n.astype(np.int64),
+        shuffled_bd,
+        seed=CHECK_SEED,
+    )
