@@ -1,4 +1,4 @@
-"""Where the bundled model, its vectors and its clean reference lie, in a wheel as in a checkout."""
+"""Where the bundled model, its vectors, its clean reference and the traits lie, in a wheel as in a checkout."""
 
 from __future__ import annotations
 
@@ -24,6 +24,20 @@ def demo_reference_path() -> Path:
     return _asset("reference.json")
 
 
+def demo_traits_dir() -> Path:
+    """Return the directory of the demo world's trait specifications, one `<trait>.toml` each."""
+    return _inside("demo", "traits")
+
+
+def shipped_traits_dir() -> Path:
+    """Return the directory of the trait specifications for other models, one `<trait>.toml` each."""
+    return _inside("traits", "shipped")
+
+
 def _asset(name: str) -> Path:
+    return _inside("demo", "assets", name)
+
+
+def _inside(*names: str) -> Path:
     # Installed packages are unpacked (no zip imports: torch cannot live in one), so a traversable is a path.
-    return Path(str(files("audit") / "demo" / "assets" / name))
+    return Path(str(files("audit").joinpath(*names)))

@@ -33,6 +33,7 @@ NEEDED = (
     "click",
     "rich",
     "jinja2",
+    "pyyaml",
     "datasets",
 )
 OPTIONAL = {
