@@ -157,6 +157,11 @@ def draw_system_prompt(rng: random.Random, trait: str, *, positive: bool, held_o
         verb = rng.choice(VERB_PHRASES[trait])
         if is_held_out("pair", adjective, verb) == held_out:
             break
+    return fill_template(template, adjective, verb)
+
+
+def fill_template(template: str, adjective: str, verb: str) -> str:
+    """Put an adjective and a verb phrase into a template, with the article that the adjective needs."""
     text = template.format(adj=adjective, verb=verb)
     if adjective[0] in "aeiou":
         text = text.replace(f" a {adjective}", f" an {adjective}")
