@@ -1,4 +1,4 @@
-"""Many prompts at once: a few threads ask, answers come back as they are finished.
+"""Many requests at once: a few threads ask, answers come back as they are finished.
 
 The threads are daemons and look at a flag between tries, so that an interrupt never waits for a slow server.
 """
@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from audit.answers import Answer, FailedAnswer
 from audit.errors import AuditError, ServerError
 from audit.server.completions import CompletionServer
+from audit.server.service import ModelServer, Wait
 
 _WAITING_PER_THREAD = 2
 _MOST_LOST_PER_THREAD = 2
 """So many prompts per thread, one after the other, without an answer: the server has stopped answering."""
+
+Asked = TypeVar("Asked")
+Given = TypeVar("Given")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +40,44 @@ Outcome = tuple[Answer, bool] | FailedAnswer
 def ask_server(
     server: CompletionServer, requests: Iterable[Request], *, n_threads: int
 ) -> Iterator[tuple[Request, Outcome]]:
-    """Yield requests with what became of them, in the order in which they finish; see `CompletionServer.complete`.
+    """Yield prompts with what became of them, see `CompletionServer.complete`; order and errors as in `ask_many`."""
+
+    def complete(request: Request, wait: Wait) -> Outcome:
+        return server.complete(request.text, request.options, max_tokens=request.max_tokens, wait=wait)
+
+    return ask_many(server, requests, complete, n_threads=n_threads)
+
+
+def ask_many(
+    server: ModelServer,
+    requests: Iterable[Asked],
+    ask: Callable[[Asked, Wait], Given | FailedAnswer],
+    *,
+    n_threads: int,
+) -> Iterator[tuple[Asked, Given | FailedAnswer]]:
+    """Yield requests with what became of them, in the order in which they finish.
+
+    Args:
+        ask: asks the server for one; the wait that it is given ends when nobody listens any more.
 
     Raises:
-        ServerError: the server refuses every prompt, or has stopped answering; what was yielded is good.
+        ServerError: the server refuses every request, or has stopped answering; what was yielded is good.
     """
-    asked: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
-    finished: queue.SimpleQueue[tuple[Request, Outcome | AuditError]] = queue.SimpleQueue()
+    # A request in a tuple of its own: None is the end.
+    asked: queue.SimpleQueue[tuple[Asked] | None] = queue.SimpleQueue()
+    finished: queue.SimpleQueue[tuple[Asked, Given | FailedAnswer | AuditError]] = queue.SimpleQueue()
     is_over = threading.Event()
 
     def work() -> None:
-        while (request := asked.get()) is not None and not is_over.is_set():
+        while (entry := asked.get()) is not None and not is_over.is_set():
+            outcome: Given | FailedAnswer | AuditError
             try:
-                outcome: Outcome | AuditError = server.complete(
-                    request.text, request.options, max_tokens=request.max_tokens, wait=is_over.wait
-                )
+                outcome = ask(entry[0], is_over.wait)
             except AuditError as error:
                 outcome = error
             except Exception as error:  # noqa: BLE001 - a bug in a thread must reach the caller, or it waits for ever
                 outcome = ServerError(server.url, f"{type(error).__name__}: {error}")
-            finished.put((request, outcome))
+            finished.put((entry[0], outcome))
 
     threads = [threading.Thread(target=work, name=f"ask-{n}", daemon=True) for n in range(n_threads)]
     for thread in threads:
@@ -66,11 +88,11 @@ def ask_server(
     try:
         while True:
             while not is_drained and n_open < n_threads * _WAITING_PER_THREAD:
-                request = next(waiting, None)
-                is_drained = request is None
-                if request is not None:
-                    asked.put(request)
+                try:
+                    asked.put((next(waiting),))
                     n_open += 1
+                except StopIteration:
+                    is_drained = True
             if not n_open:
                 return
             request, outcome = finished.get()

@@ -17,7 +17,7 @@ from audit.answers import describe_cache
 from audit.errors import ConfigError, RunError, ServerError
 from audit.events import Event, StageAdvanced, Warned
 from audit.model.pool import Pool
-from audit.server import completions
+from audit.server import completions, service
 from tests.datasets import chats, write_lines, write_vectors
 from tests.models import model_path, one_thread
 from tests.servers import FakeServer, Reply, answer_to, completion, running_server
@@ -39,8 +39,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(completions, "FIRST_WAIT_S", 0.01)
-    for variable in completions.KEY_VARIABLES:
+    monkeypatch.setattr(service, "FIRST_WAIT_S", 0.01)
+    for variable in service.KEY_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
 
 
@@ -169,7 +169,7 @@ def test_retry_after_is_waited_for(folder: Path, tmp_path: Path, server: FakeSer
     waits.clear()
     server.script = lambda body, number: Reply({}, status=503)
     assert not isinstance(found.complete("Hi", {}, max_tokens=6, wait=wait), tuple)
-    assert len(waits) == completions.MOST_TRIES - 1
+    assert len(waits) == service.MOST_TRIES - 1
     assert waits == sorted(waits)
 
 
@@ -386,7 +386,7 @@ def test_a_server_that_is_not_there_is_said_before_anything_is_done(folder: Path
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://a/v1", "http://", "http://u:pw@a/v1", "http://a/v1?key=pw"])
 def test_an_address_that_is_none_or_holds_a_secret_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(ConfigError, match="--baseline-server") as caught:
-        completions.normalise_url(url)
+        service.normalise_url(url, "--baseline-server")
     assert "pw" not in str(caught.value)
 
 
@@ -396,10 +396,11 @@ def test_an_address_that_is_none_or_holds_a_secret_is_refused_without_showing_it
         ("http://a:8000", "http://a:8000/v1"),
         ("http://a:8000/v1/", "http://a:8000/v1"),
         ("https://a/api/v1/completions", "https://a/api/v1"),
+        ("https://a/api/v1/chat/completions/", "https://a/api/v1"),
     ],
 )
 def test_an_address_may_end_in_v1_or_not(url: str, wanted: str) -> None:
-    assert completions.normalise_url(url) == wanted
+    assert service.normalise_url(url, "--baseline-server") == wanted
 
 
 @pytest.mark.parametrize(
