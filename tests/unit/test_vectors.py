@@ -9,8 +9,20 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from audit import __version__
+from audit.assets import demo_vectors_dir
 from audit.errors import VectorError
-from audit.vectors import Fingerprint, PersonaVector, check_fit, load_vector, load_vectors, save_vector
+from audit.vectors import (
+    Fingerprint,
+    PersonaVector,
+    check_fit,
+    collect_details,
+    load_vector,
+    load_vectors,
+    read_report,
+    save_vector,
+    vector_files,
+)
 
 FINGERPRINT = Fingerprint(
     architecture="LlamaForCausalLM",
@@ -203,3 +215,38 @@ def test_a_fitting_vector_passes_and_another_template_is_only_said() -> None:
         check_fit(make_vector(), FINGERPRINT, 4)
     with pytest.raises(VectorError, match="vector shape"):
         check_fit(make_vector(fingerprint=None), dataclasses.replace(FINGERPRINT, n_layers=9), 3)
+
+
+def test_the_report_of_a_file_is_read_apart_from_its_vector(tmp_path: Path) -> None:
+    auc_l = np.array([np.nan, 0.75, 0.9, 0.8, np.nan], np.float32)
+    save_vector(tmp_path / "evil.safetensors", make_vector(), {"auc_l": auc_l, "n_kept": np.array([7])})
+    report = read_report(tmp_path / "evil.safetensors")
+    assert sorted(report) == ["auc_l", "n_kept"]
+    assert np.array_equal(report["auc_l"], auc_l, equal_nan=True)
+    save_vector(tmp_path / "bare.safetensors", make_vector())
+    assert read_report(tmp_path / "bare.safetensors") == {}
+
+
+def test_the_bundled_files_are_written_as_they_are_read(tmp_path: Path) -> None:
+    for path in vector_files([str(demo_vectors_dir())]):
+        save_vector(tmp_path / "again.safetensors", load_vector(path), read_report(path))
+        assert (tmp_path / "again.safetensors").read_bytes() == Path(path).read_bytes()
+
+
+def test_a_file_that_counts_layers_in_another_way_is_refused(tmp_path: Path) -> None:
+    write_raw(tmp_path / "evil.safetensors", make_vector().vector_ld, layer_convention="row l is the input of block l")
+    with pytest.raises(VectorError, match="counts layers in another way"):
+        load_vector(tmp_path / "evil.safetensors")
+
+
+def test_details_name_what_is_known_and_leave_out_what_is_not() -> None:
+    details = collect_details(
+        specification="ab12", seeds={"rollouts": 3}, yields={"n_pairs": 9, "n_kept": 4}, judge="x"
+    )
+    assert details == {
+        "specification_sha256": "ab12",
+        "seeds": {"rollouts": 3},
+        "yields": {"n_pairs": 9, "n_kept": 4},
+        "judge": "x",
+        "tool_version": __version__,
+    }
