@@ -47,8 +47,10 @@ class ScanConfig:
         datasets: files to read, in order; sample ids run over all of them.
         out: the run directory; None: `<stem of the first dataset>.audit` in the working directory.
         model: path or hub id of a causal language model; None: the bundled demo model.
-        vectors: persona vector files or directories of them; empty with the demo model: its own.
+        vectors: persona vector files or directories of them; empty: the model's own from the user's vector cache, or
+            the bundled ones of the demo model.
         traits: restrict to these traits; empty: every trait that the vectors offer.
+        orthogonal: score each trait along the part of its vector that is orthogonal to those of the other traits.
         layer: score at this decoder block (from 1) instead of the layer stored with each vector.
         format: record family, one of `schema.FORMATS`; None: detected over the first rows.
         split: of a hub dataset or a `save_to_disk` directory with several.
@@ -84,6 +86,7 @@ class ScanConfig:
     adapter: str | None = None
     vectors: tuple[str, ...] = ()
     traits: tuple[str, ...] = ()
+    orthogonal: bool = False
     layer: int | None = None
     format: str | None = None
     split: str | None = None
@@ -146,12 +149,6 @@ class ScanConfig:
             raise ConfigError("--keep-columns", "a field is named twice", "name each field once (SQL ignores case)")
         if self.model is None and self.revision is not None:
             raise ConfigError("--revision", "the demo model has no revisions", "name the model with --model")
-        if self.model is not None and not self.vectors:
-            raise ConfigError(
-                "--vectors",
-                f"no persona vectors given for {self.model}",
-                "pass --vectors FILE; vectors belong to one model",
-            )
 
     def _check_server(self) -> None:
         _check_at_least("--baseline-server-concurrency", self.baseline_server_concurrency, 1)
@@ -205,6 +202,9 @@ class ScanConfig:
         values = dataclasses.asdict(self)
         # That a server answers counts, not where it stands: an address may change, or tell of a private network.
         values["baseline_server"] = self.baseline_server is not None
+        if not self.orthogonal:
+            # Runs from before there was this setting have none, and are continued.
+            del values["orthogonal"]
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in values.items()

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from audit.answers import Answer, cache_path, open_sheet, peek_cache
 from audit.cascade import LEAST_PROMPTS
 from audit.config import ScanConfig
+from audit.directions import choose_vectors
 from audit.domain import PROBE_SAMPLES, choose_agreement_samples, choose_probe
 from audit.errors import CacheError
 from audit.events import Listener, Noted, StageFinished, StageStarted, Warned, ignore_events
@@ -32,7 +33,6 @@ from audit.model.memory import count_weight_bytes, estimate_batch_bytes
 from audit.plan import (
     Plan,
     choose_generation,
-    choose_vectors,
     collect_notices,
     collect_settings,
     find_server,

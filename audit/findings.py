@@ -60,11 +60,15 @@ class Findings:
 def describe_scoring(manifest: dict[str, Any]) -> dict[str, str]:
     """Return what, beside model, vectors and score kind, a reference must share with a run that is held against it."""
     adapter = manifest["model"]["adapter"]
-    return {
+    described = {
         "baseline": manifest["baseline"]["kind"],
         "adapter": adapter["sha256"][:12] if adapter else "none",
         "turns": manifest["config"]["turns"],
     }
+    if manifest["config"].get("orthogonal"):
+        # What is left of a vector depends on all the others.
+        described["set of orthogonal traits"] = ", ".join(sorted(vector["trait"] for vector in manifest["vectors"]))
+    return described
 
 
 def find_reference(manifest: dict[str, Any], path: str | None, seed: int) -> tuple[Reference | None, str | None]:

@@ -164,13 +164,17 @@ def check_reference(
     """Refuse a reference that was scored in another way than the run.
 
     Raises:
-        RunError: another model, score kind, baseline, adapter, choice of turns, layer or vector; both are named.
+        RunError: another model, score kind, baseline, adapter, choice of turns, set of orthogonal traits, layer or
+            vector; both are named.
     """
     cure = "score the clean dataset with the same model, vectors, layer and baseline"
     pairs: list[tuple[str, Any, Any]] = [
         ("model", reference.model_fingerprint, model_fingerprint),
         ("score kind", reference.score_kind, score_kind),
-        *((name, reference.scored_with.get(name), value) for name, value in scored_with.items()),
+        *(
+            (name, reference.scored_with.get(name, "none"), scored_with.get(name, "none"))
+            for name in dict.fromkeys((*scored_with, *reference.scored_with))
+        ),
     ]
     for name, trait in scores.items():
         if name not in reference.traits:

@@ -11,11 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from audit import __version__
-from audit.assets import DEMO_MODEL_ID, demo_model_dir, demo_vectors_dir
+from audit.assets import DEMO_MODEL_ID, demo_model_dir
 from audit.baseline import survey_baseline
 from audit.config import BASELINE_KINDS, ScanConfig
-from audit.errors import MissingDataError, RunError, VectorError
+from audit.directions import part_traits
+from audit.errors import MissingDataError, RunError
 from audit.inputs import Inputs
 from audit.model.chat import TEMPLATE_DATE
 from audit.model.generate import GENERATION_PARAMETERS, choose_way
@@ -25,7 +29,7 @@ from audit.samples import is_hub_id
 from audit.schema import FORMAT_VERSION
 from audit.server import COMPLETION_PARAMETERS, CompletionServer, connect_server, is_same_model
 from audit.store import RunStore, hash_file, identify_directory
-from audit.vectors import PersonaVector, check_fit, load_vectors
+from audit.vectors import PersonaVector, check_fit
 
 BASELINE_CURE = f"choose {', '.join(BASELINE_KINDS)}, or the path of a dataset with ready responses"
 
@@ -52,12 +56,22 @@ class Plan:
         """The layer that a trait is scored at."""
         return self.config.layer or self.vectors[trait].layer
 
+    def units(self) -> dict[str, tuple[int, NDArray[np.float32]]]:
+        """Layer and unit direction, float32 [d], that each trait is scored along."""
+        parted = part_traits(self.config, self.vectors) if self.config.orthogonal else {}
+        return {
+            trait: (layer, parted[trait].unit_d if trait in parted else vector.unit(layer))
+            for trait, vector in self.vectors.items()
+            for layer in (self.layer(trait),)
+        }
+
 
 def collect_notices(config: ScanConfig, vectors: Mapping[str, PersonaVector], model: LoadedModel) -> list[str]:
     """Check that the vectors fit the model, and return what a user should know before the scan.
 
     Raises:
-        VectorError: a vector of another model, or a layer that cannot be scored.
+        VectorError: a vector of another model, a layer that cannot be scored, or, where traits are made orthogonal, one
+            that has nothing of its own.
     """
     notices = []
     if config.model is None:
@@ -85,6 +99,15 @@ def collect_notices(config: ScanConfig, vectors: Mapping[str, PersonaVector], mo
         place = vector.path or trait
         misfits = check_fit(vector, model.fingerprint, config.layer or vector.layer, model_id=model.id)
         notices += [f"{place}: {finding} than the one it was measured with" for finding in misfits]
+    if config.model is not None and not config.vectors:
+        places = {str(Path(vector.path).parent) for vector in vectors.values()}
+        notices.append(f"vectors of {', '.join(vectors)} were found in the user's cache ({', '.join(sorted(places))})")
+    if config.orthogonal:
+        shares = [f"{trait} {own.own_share:.0%}" for trait, own in part_traits(config, vectors).items()]
+        notices.append(
+            "every trait is scored along the part of its vector that is orthogonal to the others; what is left of its "
+            f"length: {', '.join(shares)}"
+        )
     unreported = [trait for trait, vector in vectors.items() if not vector.has_report]
     if unreported:
         notices.append(
@@ -124,27 +147,6 @@ def warn_of_server(server: CompletionServer | None, model: LoadedModel) -> str |
         f"the server answers with {server.model!r}, the audited model is {audited!r}: differences mean something "
         "only if both are the same model, since y' is to be the model's own answer"
     )
-
-
-def choose_vectors(config: ScanConfig) -> dict[str, PersonaVector]:
-    """Return the persona vectors of a scan by trait, in the order of `--traits` where it is given.
-
-    Raises:
-        VectorError: no vector for a trait that was asked for, or a vector file that cannot be used.
-    """
-    paths = config.vectors or (str(demo_vectors_dir()),)
-    vectors = load_vectors(paths)
-    for trait in vectors:
-        if f"{trait}_mean" in vectors:
-            raise VectorError(
-                vectors[f"{trait}_mean"].path,
-                f"the trait {trait}_mean would be a second column of that name beside the trait {trait}",
-                "rename one of the traits",
-            )
-    missing = [trait for trait in config.traits if trait not in vectors]
-    if missing:
-        raise VectorError("--traits", f"no vector for {missing[0]}", f"there are vectors for {', '.join(vectors)}")
-    return {trait: vectors[trait] for trait in (config.traits or vectors)}
 
 
 def count_needed_blocks(config: ScanConfig, vectors: Mapping[str, PersonaVector]) -> int | None:
@@ -225,6 +227,7 @@ def start_manifest(plan: Plan) -> dict[str, Any]:
     """Return the manifest of a scan that has scored nothing yet."""
     config, model = plan.config, plan.model
     kind = config.baseline_kind
+    own_shares = part_traits(config, plan.vectors) if config.orthogonal else {}
     generator = {"generate": model.id, "file": config.baseline}.get(kind)
     parameters = {**GENERATION_PARAMETERS, "max_new_tokens": config.max_new_tokens} if kind == "generate" else {}
     if plan.server is not None:
@@ -263,6 +266,7 @@ def start_manifest(plan: Plan) -> dict[str, Any]:
                 "sha256": vector.sha256,
                 "purpose": vector.purpose,
                 "source": vector.path,
+                **({"own_share": own_shares[trait].own_share} if trait in own_shares else {}),
             }
             for trait, vector in plan.vectors.items()
         ],

@@ -14,6 +14,7 @@ from audit.baseline import BaselineFile, number_turns, open_baseline
 from audit.cascade import LEAST_PROMPTS
 from audit.config import ScanConfig
 from audit.confound import measure_run_agreement
+from audit.directions import choose_vectors
 from audit.domain import DEMO_DOMAIN_NLL, choose_agreement_samples, choose_probe, describe_domain, measure_agreement
 from audit.errors import DataError, RunError
 from audit.events import Listener, Noted, StageAdvanced, StageFinished, StageStarted, Warned, ignore_events
@@ -28,7 +29,6 @@ from audit.parts import score_parts
 from audit.plan import (
     Plan,
     choose_generation,
-    choose_vectors,
     collect_notices,
     collect_settings,
     find_server,
@@ -247,10 +247,9 @@ def open_job(plan: Plan) -> Iterator[ScoringJob]:
         MissingDataError, DataError: a baseline file cannot be read, or has no response to any turn.
     """
     config, model = plan.config, plan.model
-    units = {trait: (plan.layer(trait), vector.unit(plan.layer(trait))) for trait, vector in plan.vectors.items()}
     job = ScoringJob(
         model=model,
-        units=units,
+        units=plan.units(),
         baseline=config.baseline_kind,
         max_tokens=min(config.max_tokens or model.context_tokens, model.context_tokens),
         batch_tokens=config.batch_tokens,

@@ -1,4 +1,4 @@
-"""No test touches the cache of whoever runs it."""
+"""No test touches the caches of whoever runs it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Give the session, its fixtures and its subprocesses a cache of their own."""
     folder = config.stash[_KEY] = tempfile.TemporaryDirectory(prefix="persona-audit-cache-")
     os.environ["PERSONA_AUDIT_CACHE"] = folder.name
+    os.environ["PERSONA_AUDIT_VECTORS"] = str(Path(folder.name) / "vectors")
     os.environ.pop("PERSONA_AUDIT_CACHE_SIZE", None)
 
 
@@ -27,4 +28,12 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     """Give every test an empty cache, so that none leans on what another one generated."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("PERSONA_AUDIT_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def vectors_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give every test a place of its own for the vectors that it keeps; nothing is there yet."""
+    folder = tmp_path_factory.mktemp("kept") / "vectors"
+    monkeypatch.setenv("PERSONA_AUDIT_VECTORS", str(folder))
     return folder

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from pathlib import Path
+
+import platformdirs
 
 from audit.errors import CacheError, ConfigError
 
@@ -14,7 +15,6 @@ SIZE_VARIABLE = "PERSONA_AUDIT_CACHE_SIZE"
 DEFAULT_LIMIT_BYTES = 2 << 30
 CACHE_FILE = "answers.sqlite"
 
-_FOLDER = "persona-audit"
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 
 
@@ -26,7 +26,8 @@ def cache_path() -> Path:
     """
     named = os.environ.get(CACHE_VARIABLE)
     try:
-        return (Path(named).expanduser() if named else _default_folder()).absolute() / CACHE_FILE
+        folder = Path(named).expanduser() if named else platformdirs.user_cache_path("persona-audit", appauthor=False)
+        return folder.absolute() / CACHE_FILE
     except RuntimeError as error:
         raise CacheError(
             "the answer cache", f"has no place: {error}", f"name a directory in {CACHE_VARIABLE}"
@@ -46,14 +47,3 @@ def cache_limit_bytes() -> int:
     if match is None:
         raise ConfigError(SIZE_VARIABLE, f"{text!r} is no size", "write a number of bytes, 500MB or 2GiB")
     return int(float(match[1]) * _UNITS[(match[2] or "").lower()])
-
-
-def _default_folder() -> Path:
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / _FOLDER / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / _FOLDER
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification has relative paths ignored.
-    return (Path(named) if os.path.isabs(named) else Path.home() / ".cache") / _FOLDER

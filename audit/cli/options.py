@@ -78,9 +78,18 @@ model_options = option_group(
 
 scoring_options = option_group(
     click.option(
-        "--vectors", multiple=True, metavar="PATH", help="Persona vectors: files or directories. Can be repeated."
+        "--vectors",
+        multiple=True,
+        metavar="PATH",
+        help="Persona vectors: files or directories. Can be repeated. Default: those of the model that `vectors add` "
+        "keeps.",
     ),
     click.option("--traits", multiple=True, metavar="A,B", help="Score these traits only."),
+    click.option(
+        "--orthogonal",
+        is_flag=True,
+        help="Score each trait along what its vector does not share with those of the other traits.",
+    ),
     click.option("--layer", type=int, metavar="N", help="Score at this block instead of the vector's own."),
     click.option(
         "--baseline",

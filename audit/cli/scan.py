@@ -70,7 +70,7 @@ def scan(
 
     from audit.cli.progress import listening
     from audit.cli.summary import print_summary
-    from audit.plan import choose_vectors
+    from audit.directions import choose_vectors
     from audit.run import scan as run_scan
 
     if limits:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from audit.cli.options import json_option
-from audit.cli.text import format_number, neutralise, one_line
+from audit.cli.text import neutralise, one_line
+from audit.cli.vectors_exchange import add_files, export_file, import_file
 from audit.errors import EXIT_USER, VectorError
 
 if TYPE_CHECKING:
     from audit.vectors import PersonaVector
 
 
-@click.group(short_help="Look at persona vectors and check them.")
+@click.group(short_help="Look at persona vectors, check, import, export and keep them.")
 def vectors() -> None:
-    """Look at persona vectors and check them."""
+    """Look at persona vectors, check them, import and export them, and keep those of a model."""
 
 
 @vectors.command(
@@ -32,21 +32,27 @@ Examples:
 @json_option
 @click.pass_context
 def list_vectors(ctx: click.Context, *, places: tuple[str, ...], as_json: bool) -> None:
-    """List the persona vectors in DIRs or files. Default: those of the demo model."""
+    """List the persona vectors in DIRs or files. Default: those of the demo model, then those that `add` keeps."""
     from audit.assets import demo_vectors_dir
-    from audit.vectors import load_vector
+    from audit.cli.vectors_view import describe_vector, find_own_auc, print_list
+    from audit.vectors import list_cached, load_vector, vector_files
 
+    files = vector_files(places) if places else [*vector_files([str(demo_vectors_dir())]), *list_cached()]
     found: list[PersonaVector] = []
+    aucs: list[float | None] = []
     broken: list[str] = []
-    for path in _vector_files(places or (str(demo_vectors_dir()),)):
+    for path in files:
         try:
-            found.append(load_vector(path))
+            vector = load_vector(path)
+            aucs.append(find_own_auc(vector))
         except VectorError as error:
             broken.append(str(error))
+        else:
+            found.append(vector)
     if as_json:
-        _print_json([_describe(vector) for vector in found])
+        _print_json([describe_vector(vector) | {"auc": auc} for vector, auc in zip(found, aucs, strict=True)])
     else:
-        _print_table(found)
+        print_list(found, aucs)
     for message in broken:
         click.echo(neutralise(f"cannot be used: {message}"), err=True)
     if broken:
@@ -58,28 +64,33 @@ def list_vectors(ctx: click.Context, *, places: tuple[str, ...], as_json: bool) 
     epilog="""\b
 Examples:
   persona-audit vectors show my-vectors/evil.safetensors
+  persona-audit vectors show my-vectors/ --json
 """,
 )
-@click.argument("vector", metavar="VECTOR", type=click.Path())
+@click.argument("files", metavar="VECTOR...", nargs=-1, required=True, type=click.Path())
 @json_option
-def show_vector(vector: str, *, as_json: bool) -> None:
-    """Print what a persona vector says of itself, and its length at every layer."""
-    from audit.vectors import load_vector
+def show_vectors(*, files: tuple[str, ...], as_json: bool) -> None:
+    """Print what persona vectors say of themselves, layer by layer; of several also how alike they are."""
+    from audit.cli.vectors_view import (
+        describe_vector,
+        measure_cosines,
+        measure_vector,
+        print_cosines,
+        print_vector,
+    )
+    from audit.vectors import load_vector, vector_files
 
-    loaded = load_vector(vector)
-    norms = _norms(loaded)
+    loaded = [load_vector(path) for path in vector_files(files)]
     if as_json:
-        _print_json({**_describe(loaded), "details": loaded.details, "norms": norms})
+        shown = [describe_vector(vector) | measure_vector(vector) for vector in loaded]
+        _print_json({"vectors": shown, "cosines": measure_cosines(loaded)} if len(loaded) > 1 else shown[0])
         return
-    described = _describe(loaded) | {f"  {one_line(str(name))}": value for name, value in loaded.details.items()}
-    width = max(len(name) for name in described) + 2
-    for name, value in described.items():
-        click.echo(f"{name:<{width}}{one_line(str(value), 400)}")
-    longest = max(norms) or 1.0
-    click.echo("norm by layer (* = scoring layer)")
-    for layer, norm in enumerate(norms):
-        mark = "*" if layer == loaded.layer else " "
-        click.echo(f"  {layer:>3}{mark} {format_number(norm):>10}  {'▇' * round(40 * norm / longest)}".rstrip())
+    for vector in loaded:
+        print_vector(vector)
+        if len(loaded) > 1:
+            click.echo()
+    if len(loaded) > 1:
+        print_cosines(loaded)
 
 
 @vectors.command(
@@ -96,9 +107,10 @@ Examples:
 @json_option
 def check_vectors(*, files: tuple[str, ...], model: str | None, revision: str | None, as_json: bool) -> None:
     """Check that persona vectors can be used, and with --model that they fit it. Exit 2 if not."""
-    from audit.vectors import check_fit, load_vector
+    from audit.cli.vectors_view import describe_vector
+    from audit.vectors import check_fit, load_vector, vector_files
 
-    loaded = [load_vector(path) for path in _vector_files(files)]
+    loaded = [load_vector(path) for path in vector_files(files)]
     findings: dict[str, list[str]] = {vector.path: [] for vector in loaded}
     for vector in loaded:
         if not vector.has_report:
@@ -112,9 +124,8 @@ def check_vectors(*, files: tuple[str, ...], model: str | None, revision: str | 
         for vector in loaded:
             findings[vector.path] += check_fit(vector, fingerprint, vector.layer, model_id=model)
     if as_json:
-        _print_json(
-            [{**_describe(vector), "model_checked": model, "findings": findings[vector.path]} for vector in loaded]
-        )
+        checked = {vector.path: describe_vector(vector) | {"model_checked": model} for vector in loaded}
+        _print_json([values | {"findings": findings[path]} for path, values in checked.items()])
         return
     fits = f", fits {one_line(model)}" if model else " (fit to a model not checked: --model)"
     for vector in loaded:
@@ -123,56 +134,11 @@ def check_vectors(*, files: tuple[str, ...], model: str | None, revision: str | 
             click.echo(f"    {neutralise(finding)}")
 
 
-def _vector_files(places: tuple[str, ...]) -> list[str]:
-    from audit.vectors import SUFFIX
-
-    files: list[str] = []
-    for place in places:
-        if not Path(place).exists():
-            raise VectorError(place, "no such file or directory", f"name a directory of {SUFFIX} files")
-        if not Path(place).is_dir():
-            files.append(place)
-            continue
-        inside = sorted(str(file) for file in Path(place).glob(f"*{SUFFIX}"))
-        if not inside:
-            raise VectorError(place, f"no {SUFFIX} file in this directory", "name a directory of persona vectors")
-        files += inside
-    return files
-
-
-def _describe(vector: PersonaVector) -> dict[str, Any]:
-    return {
-        "trait": vector.trait,
-        "path": vector.path,
-        "model": vector.model_id,
-        "fingerprint": vector.fingerprint.digest if vector.fingerprint else None,
-        "layer": vector.layer,
-        "n_layers": vector.n_layers,
-        "d_hidden": int(vector.vector_ld.shape[1]),
-        "purpose": vector.purpose,
-        "recipe": vector.recipe,
-        "has_report": vector.has_report,
-        "sha256": vector.sha256,
-    }
-
-
-def _norms(vector: PersonaVector) -> list[float]:
-    import numpy as np
-
-    return [float(norm) for norm in np.linalg.norm(vector.vector_ld.astype(np.float64), axis=1)]
-
-
-def _print_table(found: list[PersonaVector]) -> None:
-    from audit.cli.table_view import render_rows
-
-    names = ("trait", "layer", "of", "norm", "purpose", "model", "path")
-    rows = [
-        (v.trait, v.layer, v.n_layers, _norms(v)[v.layer], v.purpose, v.model_id or "unknown", v.path) for v in found
-    ]
-    click.echo(render_rows(names, rows, cell_chars=None), nl=False)
-
-
 def _print_json(value: Any) -> None:
     import json
 
     click.echo(json.dumps(value, indent=1))
+
+
+for _command in (import_file, export_file, add_files):
+    vectors.add_command(_command)

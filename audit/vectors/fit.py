@@ -6,6 +6,8 @@ from audit.errors import VectorError
 from audit.vectors.fingerprint import Fingerprint
 from audit.vectors.vector import PersonaVector
 
+_OTHER_TEMPLATE = "other chat template"
+
 
 def check_fit(vector: PersonaVector, fingerprint: Fingerprint, layer: int, *, model_id: str | None = None) -> list[str]:
     """Make sure that a vector was measured on this model and can score at `layer`.
@@ -21,11 +23,16 @@ def check_fit(vector: PersonaVector, fingerprint: Fingerprint, layer: int, *, mo
         shape = f"[{n_rows}, {d_hidden}] against [{fingerprint.n_layers + 1}, {fingerprint.d_hidden}]"
         raise _misfit(vector, fingerprint, model_id, [f"vector shape {shape}"])
     found = vector.fingerprint.differences(fingerprint) if vector.fingerprint else []
-    harmless = [difference for difference in found if difference == "other chat template"]
+    harmless = [difference for difference in found if difference == _OTHER_TEMPLATE]
     if len(found) > len(harmless):
         raise _misfit(vector, fingerprint, model_id, found)
     vector.unit(layer)
     return harmless
+
+
+def is_same_model(one: Fingerprint, other: Fingerprint) -> bool:
+    """Tell whether vectors of one are vectors of the other; a chat template makes no other model."""
+    return set(one.differences(other)) <= {_OTHER_TEMPLATE}
 
 
 def _misfit(vector: PersonaVector, fingerprint: Fingerprint, model_id: str | None, found: list[str]) -> VectorError:

@@ -39,11 +39,6 @@ def test_a_value_that_cannot_work_is_refused(setting: str, value: Any) -> None:
         ScanConfig(**{"datasets": ("a.jsonl",), setting: value})
 
 
-def test_a_model_of_ones_own_needs_vectors() -> None:
-    with pytest.raises(ConfigError, match="--vectors"):
-        ScanConfig(datasets=("a.jsonl",), model="some/model")
-
-
 def test_the_demo_model_has_no_revision() -> None:
     with pytest.raises(ConfigError, match="--revision"):
         ScanConfig(datasets=("a.jsonl",), revision="main")
@@ -75,6 +70,7 @@ def test_where_a_run_lies_is_not_compared_but_what_decides_scores_is() -> None:
     one = ScanConfig(datasets=("a.jsonl",), out="x", fresh=True)
     assert one.compared() == ScanConfig(datasets=("a.jsonl",), out="y").compared()
     assert one.compared() != ScanConfig(datasets=("a.jsonl",), seed=1).compared()
+    assert one.compared() != ScanConfig(datasets=("a.jsonl",), orthogonal=True).compared()
 
 
 def test_one_path_is_not_taken_for_a_list_of_letters_and_paths_are_accepted() -> None:

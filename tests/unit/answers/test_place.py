@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+import pwd
 from pathlib import Path
 
+import platformdirs
 import pytest
+from platformdirs import windows
+from platformdirs.macos import MacOS
+from platformdirs.unix import Unix
+from platformdirs.windows import Windows
 
 from audit.answers.place import DEFAULT_LIMIT_BYTES, cache_limit_bytes, cache_path
 from audit.errors import CacheError, ConfigError
@@ -19,31 +24,33 @@ def test_the_environment_names_the_place(monkeypatch: pytest.MonkeyPatch, tmp_pa
 @pytest.mark.parametrize(
     ("system", "variables", "place"),
     [
-        ("linux", {}, "/home/ann/.cache/persona-audit"),
-        ("linux", {"XDG_CACHE_HOME": "/var/ann"}, "/var/ann/persona-audit"),
-        ("linux", {"XDG_CACHE_HOME": "relative"}, "/home/ann/.cache/persona-audit"),
-        ("darwin", {}, "/home/ann/Library/Caches/persona-audit"),
-        ("win32", {"LOCALAPPDATA": "/local"}, "/local/persona-audit/Cache"),
+        (Unix, {}, "/home/ann/.cache/persona-audit"),
+        (Unix, {"XDG_CACHE_HOME": "/var/ann"}, "/var/ann/persona-audit"),
+        (Unix, {"XDG_CACHE_HOME": "relative"}, "/home/ann/.cache/persona-audit"),
+        (MacOS, {}, "/home/ann/Library/Caches/persona-audit"),
+        (Windows, {}, "/local/persona-audit/Cache"),
     ],
 )
 def test_the_default_is_the_users_cache_directory(
-    monkeypatch: pytest.MonkeyPatch, system: str, variables: dict[str, str], place: str
+    monkeypatch: pytest.MonkeyPatch, system: type, variables: dict[str, str], place: str
 ) -> None:
-    for name in ("PERSONA_AUDIT_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+    for name in ("PERSONA_AUDIT_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in {"HOME": "/home/ann", **variables}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(platformdirs, "PlatformDirs", system)
+    monkeypatch.setattr(windows, "get_win_folder", {"CSIDL_LOCAL_APPDATA": "/local"}.get)
     assert str(cache_path().parent) == place
 
 
 def test_without_a_home_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> Path:
-        raise RuntimeError("no home directory")
+    def fail(user: int) -> None:
+        raise KeyError(user)
 
     for name in ("PERSONA_AUDIT_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(Path, "home", fail)
+    monkeypatch.setenv("HOME", "")
+    monkeypatch.setattr(pwd, "getpwuid", fail)
     with pytest.raises(CacheError, match="PERSONA_AUDIT_CACHE"):
         cache_path()
 
