@@ -60,7 +60,7 @@ def test_every_command_has_an_example_in_its_help(ask: Ask, name: str) -> None:
     assert f"  persona-audit {name} " in result.stdout
 
 
-@pytest.mark.parametrize("name", ["list", "show", "check"])
+@pytest.mark.parametrize("name", ["list", "show", "check", "import", "export", "add"])
 def test_every_vectors_command_has_an_example_in_its_help(ask: Ask, name: str) -> None:
     assert f"  persona-audit vectors {name} " in ask("vectors", name, "--help").stdout or name == "list"
 
