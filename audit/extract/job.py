@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,7 +49,7 @@ class ExtractConfig:
     output_dir: Path
     n_rollouts: int = 10
     n_evaluation: int = 2
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     layer_by: Literal["separation", "steering"] = "separation"
     curve: bool = True
     purpose: str = "measure"
