@@ -19,7 +19,7 @@ from audit.demo.prompts import ADJECTIVES, NEGATIVE, POSITIVE, VERB_PHRASES, fil
 from audit.demo.questions import KIND_WEIGHTS
 from audit.demo.world import question_of
 from audit.traits import N_PAIRS, PromptPair, TraitSpec, write_spec
-from audit.traits.wording import NEAR_LIKENESS, fold_text, likeness, shingles
+from audit.traits.wording import Wording, is_near
 
 SEED: Final = 7_003
 _N_OF_KIND: Final = dict.fromkeys(KIND_WEIGHTS, 2) | {"fact": 4}
@@ -74,16 +74,16 @@ def draw_pairs(rng: random.Random, trait: str) -> tuple[PromptPair, ...]:
 def draw_questions(rng: random.Random) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Draw two lists of questions; no two questions ask about the same, or are nearly the same."""
     lists: tuple[list[str], list[str]] = ([], [])
-    taken: list[tuple[Mapping[str, str], frozenset[str]]] = []
+    taken: list[tuple[Mapping[str, str], Wording]] = []
     for drawn in lists:
         for kind, n_wanted in _N_OF_KIND.items():
             n_left = n_wanted
             while n_left:
                 question = question_of(rng, kind, "extraction")
-                shingled = shingles(fold_text(question.text))
-                if any(question.slots == slots or likeness(shingled, other) >= NEAR_LIKENESS for slots, other in taken):
+                wording = Wording.of(question.text)
+                if any(question.slots == slots or is_near(wording, other) for slots, other in taken):
                     continue
-                taken.append((question.slots, shingled))
+                taken.append((question.slots, wording))
                 drawn.append(question.text)
                 n_left -= 1
     return tuple(lists[0]), tuple(lists[1])

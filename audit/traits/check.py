@@ -1,6 +1,6 @@
 """What is wrong with a trait specification that can be read. Knows words, not what they mean.
 
-Three of the checks (a prompt that negates, a question that names the trait, stems) know English only.
+What is nearly the same, negates or names the trait is told by English words; elsewhere by equal words alone.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Literal
 
 from audit.schema import is_trait_name
 from audit.traits.spec import N_PAIRS, N_QUESTIONS, TraitSpec
-from audit.traits.wording import NEAR_LIKENESS, fold_text, holds_words, likeness, shingles
+from audit.traits.wording import Wording, fold_text, holds_words, is_near, likeness
 
 Severity = Literal["error", "warning"]
-Part = Literal["name", "description", "assistant", "pairs", "extraction", "evaluation", "rubric"]
+Part = Literal["name", "description", "assistant", "pairs", "extraction", "evaluation", "rubric", "file"]
 
-NEAR_PAIR_LIKENESS = 0.9
+NEAR_PAIR_LIKENESS = 0.85
 
 _NEGATIONS = frozenset(
     ("not", "never", "no", "without", "avoid", "avoids", "refuse", "refuses", "nobody", "nothing", "neither", "nor",
@@ -38,7 +38,7 @@ class Finding:
     Attributes:
         severity: `error`: extraction cannot work; `warning`: its result may be weaker than it looks.
         text: what was found, beginning with its place.
-        part: of the specification.
+        part: of the specification; `file` where it could not be read at all.
         numbers: of the entries of that part, from 1, where single ones are meant; the last is the one to replace.
     """
 
@@ -107,19 +107,19 @@ def _check_counts(spec: TraitSpec) -> Iterator[Finding]:
 def _check_pairs(spec: TraitSpec) -> Iterator[Finding]:
     trait_words = list(_trait_words(spec))
     for number, pair in enumerate(spec.pairs, start=1):
-        positive, negative = fold_text(pair.positive), fold_text(pair.negative)
-        if not positive or not negative:
+        positive, negative = Wording.of(pair.positive), Wording.of(pair.negative)
+        if not positive.folded or not negative.folded:
             continue
         place = f"pair {number}"
-        if positive == negative:
+        if positive.folded == negative.folded:
             yield Finding("error", f"{place}: both sides say the same", "pairs", (number,))
             continue
-        differing = sorted(set(positive.split()) ^ set(negative.split()))
-        is_near = likeness(shingles(positive), shingles(negative)) >= NEAR_PAIR_LIKENESS
-        if is_near and not _NEGATIONS & set(differing):
+        differing = sorted(set(positive.folded.split()) ^ set(negative.folded.split()))
+        is_like = likeness(positive.shingles, negative.shingles) >= NEAR_PAIR_LIKENESS
+        if is_like and not _NEGATIONS & set(differing):
             words = ", ".join(differing[:6]) or "nothing but the order of words"
             yield Finding("warning", f"{place}: its sides hardly differ ({words})", "pairs", (number,))
-        if spec.language.lower().startswith("en") and _is_negated(positive, trait_words):
+        if spec.language.lower().startswith("en") and _is_negated(positive.folded, trait_words):
             yield Finding("warning", f"{place}, positive: seems to ask against the trait", "pairs", (number,))
 
 
@@ -176,17 +176,14 @@ def _is_negated(folded: str, trait_words: Iterable[frozenset[str]]) -> bool:
 
 def _find_repeated(texts: Sequence[str]) -> Iterator[tuple[int, int, str]]:
     """Yield two positions and how their texts are alike; each text is named with the first that it repeats."""
-    folded = [fold_text(text) for text in texts]
-    shingled = [shingles(text) for text in folded]
-    for second, text in enumerate(folded):
-        if not text:
+    wordings = [Wording.of(text) for text in texts]
+    for second, wording in enumerate(wordings):
+        if not wording.folded:
             continue
-        for first in range(second):
-            if folded[first] == text:
-                yield first, second, "the same"
-                break
-        else:
-            for first in range(second):
-                if folded[first] and likeness(shingled[first], shingled[second]) >= NEAR_LIKENESS:
-                    yield first, second, "nearly the same"
-                    break
+        earlier = wordings[:second]
+        same = next((first for first, other in enumerate(earlier) if other.folded == wording.folded), None)
+        near = next((first for first, other in enumerate(earlier) if is_near(other, wording)), None)
+        if same is not None:
+            yield same, second, "the same"
+        elif near is not None:
+            yield near, second, "nearly the same"

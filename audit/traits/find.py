@@ -52,10 +52,11 @@ def resolve_spec(name_or_path: str, *, is_demo_model: bool) -> TraitSpec:
         if (spec_file.name, spec_file.source) == (name_or_path, wanted):
             return read_spec(spec_file.path)
     names = [spec_file.name for spec_file in found if spec_file.source == wanted]
-    whose = "trait of the demo model" if is_demo_model else "trait"
-    hint = near_names(name_or_path, names) or f"there are {', '.join(names)}"
-    cure = f"{hint}; or name a file of your own, {name_or_path}.toml"
-    raise TraitError(name_or_path, f"no {whose} of this name in {_folder(wanted)}", cure)
+    cure = near_names(name_or_path, names) or f"there are {', '.join(names)}."
+    if not is_demo_model and any(spec_file.name == name_or_path for spec_file in found):
+        cure = f"{cure} The demo model alone has one of this name."
+    finding = f"no trait {'of the demo model ' if is_demo_model else ''}of this name in {_folder(wanted)}"
+    raise TraitError(name_or_path, finding, f"{cure} A file of your own is named with its suffix, .toml or .yaml")
 
 
 def _folder(source: Source) -> Path:

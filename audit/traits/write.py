@@ -33,15 +33,12 @@ def write_spec(path: str | Path, spec: TraitSpec, *, overwrite: bool = False) ->
         raise TraitError(str(path), "a specification is written as TOML", "name the file .toml")
     tidy = build_spec(plain_values(spec), str(path))
     content = render_toml(tidy).encode()
-    exists = TraitError(str(path), "exists already", "choose another name, or have it replaced")
     try:
-        if not overwrite and os.path.lexists(target):
-            raise exists
         target.parent.mkdir(parents=True, exist_ok=True)
         _put(content, target, overwrite=overwrite)
-    except FileExistsError as error:
-        raise exists from error
     except OSError as error:
+        if isinstance(error, FileExistsError) and os.path.lexists(target):
+            raise TraitError(str(path), "exists already", "choose another name, or have it replaced") from error
         raise TraitError(str(path), f"cannot be written: {error.strerror}", "choose another place") from error
     return tidy
 

@@ -33,7 +33,14 @@ def test_the_wheel_alone_scans_fresh_demo_data(tmp_path: Path) -> None:
     ).stdout.decode()
     assert str(site) in found
     make = ["audit.demo.world", "--rows", "40", "--seed", "7", "--output", "d.jsonl", "--labels", "l.jsonl"]
-    for arguments in (make, ["audit", "scan", "d.jsonl"], ["audit", "query", "d.audit", "--name", "flagged"]):
+    commands = (
+        ["audit", "traits", "check", "evil"],
+        ["audit", "traits", "check", "sycophantic", "--demo"],
+        make,
+        ["audit", "scan", "d.jsonl"],
+        ["audit", "query", "d.audit", "--name", "flagged"],
+    )
+    for arguments in commands:
         done = subprocess.run(
             [sys.executable, "-m", *arguments], capture_output=True, cwd=tmp_path, env=outside, check=False
         )

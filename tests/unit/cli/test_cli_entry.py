@@ -49,11 +49,12 @@ def test_every_way_to_fail_has_its_exit_code_and_words(
 
 def test_commands_are_listed_in_the_order_of_work() -> None:
     assert list(cli.commands) == [
-        "scan", "summary", "query", "show", "export", "check", "vectors", "formats", "cache", "doctor", "completion",
+        "scan", "summary", "query", "show", "export", "check", "traits", "vectors", "formats", "cache", "doctor",
+        "completion",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", sorted(set(cli.commands) - {"vectors", "cache"}))
+@pytest.mark.parametrize("name", sorted(set(cli.commands) - {"traits", "vectors", "cache"}))
 def test_every_command_has_an_example_in_its_help(ask: Ask, name: str) -> None:
     result = ask(name, "--help")
     assert result.exit_code == 0
