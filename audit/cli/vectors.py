@@ -9,15 +9,16 @@ import click
 from audit.cli.options import json_option
 from audit.cli.text import neutralise, one_line
 from audit.cli.vectors_exchange import add_files, export_file, import_file
+from audit.cli.vectors_extract import extract_command
 from audit.errors import EXIT_USER, VectorError
 
 if TYPE_CHECKING:
     from audit.vectors import PersonaVector
 
 
-@click.group(short_help="Look at persona vectors, check, import, export and keep them.")
+@click.group(short_help="Extract persona vectors, look at them, check, import, export and keep them.")
 def vectors() -> None:
-    """Look at persona vectors, check them, import and export them, and keep those of a model."""
+    """Extract persona vectors, look at them, check them, import and export them, and keep those of a model."""
 
 
 @vectors.command(
@@ -104,17 +105,49 @@ Examples:
 @click.argument("files", metavar="VECTOR...", nargs=-1, required=True, type=click.Path())
 @click.option("--model", metavar="PATH_OR_ID", help="Also check that the vectors were measured on this model.")
 @click.option("--revision", metavar="REV", help="Revision of a model from the hub.")
+@click.option("--force", is_flag=True, help="Pass vectors, too, that separate no better than chance.")
 @json_option
-def check_vectors(*, files: tuple[str, ...], model: str | None, revision: str | None, as_json: bool) -> None:
-    """Check that persona vectors can be used, and with --model that they fit it. Exit 2 if not."""
+@click.pass_context
+def check_vectors(
+    ctx: click.Context,
+    /,
+    *,
+    files: tuple[str, ...],
+    model: str | None,
+    revision: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Check that persona vectors can be used and separate answers better than chance. Exit 2 if not.
+
+    The separation is measured again from the held-out answers that a vector's report keeps. With --model also check
+    that the vectors were measured on it.
+    """
     from audit.cli.vectors_view import describe_vector
-    from audit.vectors import check_fit, load_vector, vector_files
+    from audit.extract.trust import recheck_vector
+    from audit.vectors import check_fit, load_vector, read_report, vector_files
 
     loaded = [load_vector(path) for path in vector_files(files)]
     findings: dict[str, list[str]] = {vector.path: [] for vector in loaded}
+    failed: dict[str, str] = {}
     for vector in loaded:
+        separation = None
         if not vector.has_report:
             findings[vector.path].append("no report: nothing tells how well it separates")
+        else:
+            separation = recheck_vector(vector.vector_ld, vector.layer, read_report(vector.path))
+            if separation is None:
+                findings[vector.path].append("its report keeps no answers to measure the separation from again")
+        if separation is not None:
+            figures = (
+                f"AUC {separation.auc:.3f} ({separation.low:.3f} to {separation.high:.3f}), null band up to "
+                f"{separation.null_band:.3f}"
+            )
+            if separation.is_above_chance:
+                findings[vector.path].append(f"held-out answers separate: {figures}")
+            else:
+                failed[vector.path] = f"held-out answers separate no better than by chance: {figures}"
+                findings[vector.path].append(failed[vector.path])
         if vector.fingerprint is None:
             findings[vector.path].append("no fingerprint: it does not say which model it was measured on")
     if model is not None:
@@ -125,13 +158,16 @@ def check_vectors(*, files: tuple[str, ...], model: str | None, revision: str | 
             findings[vector.path] += check_fit(vector, fingerprint, vector.layer, model_id=model)
     if as_json:
         checked = {vector.path: describe_vector(vector) | {"model_checked": model} for vector in loaded}
-        _print_json([values | {"findings": findings[path]} for path, values in checked.items()])
-        return
+        passed = {path: force or path not in failed for path in checked}
+        _print_json([values | {"passed": passed[path], "findings": findings[path]} for path, values in checked.items()])
     fits = f", fits {one_line(model)}" if model else " (fit to a model not checked: --model)"
-    for vector in loaded:
-        click.echo(f"ok  {one_line(vector.path)}: {vector.trait}, layer {vector.layer}{fits}")
+    for vector in loaded if not as_json else ():
+        mark = "ok  " if force or vector.path not in failed else "FAIL"
+        click.echo(f"{mark}  {one_line(vector.path)}: {vector.trait}, layer {vector.layer}{fits}")
         for finding in findings[vector.path]:
             click.echo(f"    {neutralise(finding)}")
+    if failed and not force:
+        ctx.exit(EXIT_USER)
 
 
 def _print_json(value: Any) -> None:
@@ -140,5 +176,5 @@ def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=1))
 
 
-for _command in (import_file, export_file, add_files):
+for _command in (extract_command, import_file, export_file, add_files):
     vectors.add_command(_command)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audit.answers import Answer, Generator
-from audit.events import Listener, StageAdvanced, StageFinished, StageStarted
+from audit.events import Event, Listener, StageAdvanced, StageFinished, StageStarted
 from audit.extract.rollouts import Rollout, make_messages, seed_of
 from audit.extract.sheet import RolloutSheet
 from audit.model.chat import RenderedTurn, TokenizedTurn, render_prompt, render_prompt_or_none, render_turn
@@ -56,10 +56,13 @@ class Asker:
         question = (Message("system", "You are kind."), Message("user", "Hello"))
         self.has_system = render_prompt_or_none(model, _open_turn(question)) is not None
 
-    def answer(self, stage: str, rollouts: Sequence[Rollout], additions: Additions | None = None) -> list[Answer]:
+    def answer(
+        self, stage: str | None, rollouts: Sequence[Rollout], additions: Additions | None = None
+    ) -> list[Answer]:
         """Return an answer to every rollout, in order.
 
         Args:
+            stage: what a listener is told; None: nothing.
             additions: the model is steered by them.
 
         Raises:
@@ -70,7 +73,7 @@ class Asker:
         keys = self.find_keys(rollouts, additions)
         answers = self._sheet.read_answers(keys)
         missing = list(dict.fromkeys(key for key in keys if key not in answers))
-        self._listener(StageStarted(stage, len(keys), "answers", len(keys) - len(missing)))
+        self._tell(stage, StageStarted(stage or "", len(keys), "answers", len(keys) - len(missing)))
         first = {key: place for place, key in reversed(list(enumerate(keys)))}
         for start in range(0, len(missing), SHARD_ROLLOUTS):
             own = [first[key] for key in missing[start : start + SHARD_ROLLOUTS]]
@@ -89,13 +92,13 @@ class Asker:
             made = {keys[place]: (prompts[place], answer) for place, answer in zip(own, found, strict=True)}
             self._sheet.write_answers(made)
             answers |= {key: answer for key, (_, answer) in made.items()}
-            self._listener(StageAdvanced(stage, len(own)))
-        self._listener(StageFinished(stage))
+            self._tell(stage, StageAdvanced(stage or "", len(own)))
+        self._tell(stage, StageFinished(stage or ""))
         return [answers[key] for key in keys]
 
     def judge(
         self,
-        stage: str,
+        stage: str | None,
         judge: Judge,
         spec: TraitSpec,
         rollouts: Sequence[Rollout],
@@ -112,15 +115,15 @@ class Asker:
         keys = self.find_keys(rollouts, additions)
         judged = self._sheet.read_judgements(keys, digest)
         missing = [place for place, key in enumerate(keys) if key not in judged and answers[place].text.strip()]
-        self._listener(StageStarted(stage, len(keys), "answers", len(keys) - len(missing)))
+        self._tell(stage, StageStarted(stage or "", len(keys), "answers", len(keys) - len(missing)))
         for start in range(0, len(missing), JUDGED_SHARD):
             own = missing[start : start + JUDGED_SHARD]
             found = judge.judge(spec, [(rollouts[place].text, answers[place].text) for place in own])
             made = {keys[place]: judgement for place, judgement in zip(own, found, strict=True)}
             self._sheet.write_judgements(made, digest)
             judged |= made
-            self._listener(StageAdvanced(stage, len(own)))
-        self._listener(StageFinished(stage))
+            self._tell(stage, StageAdvanced(stage or "", len(own)))
+        self._tell(stage, StageFinished(stage or ""))
         void = Judgement(None, None)
         return [judged.get(key, void) for key in keys]
 
@@ -143,6 +146,10 @@ class Asker:
         """Return what the answers are kept under."""
         generator = Generator(self.model.id, self._identity(additions or {}))
         return [generator.key(f"{rollout.draw}\0{self._render(rollout)}") for rollout in rollouts]
+
+    def _tell(self, stage: str | None, event: Event) -> None:
+        if stage is not None:
+            self._listener(event)
 
     def _render(self, rollout: Rollout) -> str:
         return render_prompt(self.model, _open_turn(make_messages(rollout, has_system=self.has_system)))

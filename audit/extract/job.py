@@ -16,17 +16,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from audit import __version__
 from audit.errors import ConfigError, VectorError
 from audit.events import Listener, Noted, Warned, ignore_events
 from audit.extract.asking import Asker, Sampling
 from audit.extract.rollouts import plan_neutral
 from audit.extract.sheet import opened_sheet
-from audit.extract.statistics import cosine
+from audit.extract.statistics import Separation, cosine
 from audit.extract.trait import Measured, TraitJob, read_states
+from audit.extract.trust import CHECK_SEED
 from audit.model.load import LoadedModel
 from audit.traits import Judge, TraitSpec
-from audit.vectors import PURPOSES, SUFFIX, PersonaVector, load_vector, save_vector
+from audit.vectors import PURPOSES, SUFFIX, PersonaVector, collect_details, load_vector, save_vector
 
 RECIPE = "persona-audit vectors extract"
 SHEET_FILE = "rollouts.sqlite"
@@ -75,11 +75,16 @@ class Extraction:
     vector: PersonaVector
     measured: Measured
 
+    @property
+    def separation(self) -> Separation:
+        """Of held-out answers, at the scoring layer."""
+        return self.measured.trust.layers[self.vector.layer]
+
 
 def extract_vectors(
     model: LoadedModel,
     specs: Sequence[TraitSpec],
-    judge: Judge | None,
+    judge: Judge,
     config: ExtractConfig,
     *,
     listener: Listener = ignore_events,
@@ -87,7 +92,8 @@ def extract_vectors(
     """Extract the vectors of traits from a model and write one file each.
 
     Args:
-        judge: says which answers show a trait; None: the side of the system prompt decides alone.
+        judge: says which answers show a trait; with one that is named `none` the side of the system prompt decides
+            alone.
 
     Raises:
         TraitError: no answer of a trait survives the filter, or too few for halves of the questions.
@@ -120,14 +126,14 @@ def extract_vectors(
                 has_curve=config.curve,
                 listener=listener,
             ).run(neutral_nld, str(sheet_path))
-            vector = _make_vector(model, spec, measured, recipes[spec.name], config)
+            vector = _make_vector(model, spec, judge, measured, recipes[spec.name], config)
             found.append(_save(targets[spec.name], vector, measured))
             for warning in measured.warnings:
                 listener(Warned(warning))
     return _add_cosines(found)
 
 
-def _describe_recipe(model: LoadedModel, spec: TraitSpec, judge: Judge | None, config: ExtractConfig) -> dict[str, Any]:
+def _describe_recipe(model: LoadedModel, spec: TraitSpec, judge: Judge, config: ExtractConfig) -> dict[str, Any]:
     """Return everything that decides a vector, as JSON values."""
     sampling = config.sampling
     return {
@@ -135,7 +141,7 @@ def _describe_recipe(model: LoadedModel, spec: TraitSpec, judge: Judge | None, c
         "model": model.fingerprint.digest,
         "adapter": model.adapter.sha256 if model.adapter else None,
         "dtype": model.dtype,
-        "judge": judge.identity if judge else None,
+        "judge": judge.identity,
         "n_rollouts": config.n_rollouts,
         "n_evaluation": config.n_evaluation,
         "seed": sampling.seed,
@@ -159,27 +165,34 @@ def _refuse_other(target: Path, recipe: Mapping[str, Any], config: ExtractConfig
 
 
 def _make_vector(
-    model: LoadedModel, spec: TraitSpec, measured: Measured, recipe: Mapping[str, Any], config: ExtractConfig
+    model: LoadedModel,
+    spec: TraitSpec,
+    judge: Judge,
+    measured: Measured,
+    recipe: Mapping[str, Any],
+    config: ExtractConfig,
 ) -> PersonaVector:
     separation = measured.trust.layers[measured.layer]
-    details: dict[str, Any] = {
-        "description": spec.description,
-        "recipe": dict(recipe),
-        "revision": model.revision,
-        "template_sha256": model.template_sha256,
-        "pairs": measured.found.to_json(),
-        "evaluation_pairs": measured.held_out.to_json(),
-        "auc": _rounded(separation.auc),
-        "auc_interval": [_rounded(separation.low), _rounded(separation.high)],
-        "null_band": _rounded(separation.null_band),
-        "split_half_cosine": _rounded(float(measured.trust.half_cosine_l[measured.layer])),
-        "neutral_mean": _rounded(measured.neutral_mean),
-        "neutral_sd": _rounded(measured.neutral_sd),
-        "positive_lie_higher": measured.has_sign,
-        "steering": [point.to_json() for point in measured.steering],
-        "licence": spec.licence,
-        "tool_version": __version__,
-    }
+    details = collect_details(
+        specification=spec.digest,
+        revision=model.revision,
+        seeds={"sampling": config.sampling.seed, "check": CHECK_SEED},
+        yields={"extraction": measured.found.to_json(), "evaluation": measured.held_out.to_json()},
+        licence=spec.licence,
+        description=spec.description,
+        recipe=dict(recipe),
+        template_sha256=model.template_sha256,
+        judge=judge.name,
+        judge_weakness=judge.weakness,
+        auc=_rounded(separation.auc),
+        auc_interval=[_rounded(separation.low), _rounded(separation.high)],
+        null_band=_rounded(separation.null_band),
+        split_half_cosine=_rounded(float(measured.trust.half_cosine_l[measured.layer])),
+        neutral_mean=_rounded(measured.neutral_mean),
+        neutral_sd=_rounded(measured.neutral_sd),
+        positive_lie_higher=measured.has_sign,
+        steering=[point.to_json() for point in measured.steering],
+    )
     return PersonaVector(
         trait=spec.name,
         vector_ld=measured.vector_ld,

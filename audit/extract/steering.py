@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from audit.events import Listener, StageAdvanced, StageFinished, StageStarted, ignore_events
 from audit.extract.asking import Asker
 from audit.extract.rollouts import Rollout
-from audit.traits import Judge, TraitSpec
+from audit.traits import Judge, Judgement, TraitSpec
 
 SHOWN = 50.0
 """A judged trait from here on is shown; a coherence from here on is enough."""
@@ -51,28 +52,34 @@ def measure_steering(
     vector_ld: npt.NDArray[np.float32],
     points: Sequence[tuple[int, float]],
     rollouts: Sequence[Rollout],
+    listener: Listener = ignore_events,
 ) -> list[SteeringPoint]:
     """Answer rollouts under every (layer, multiple) of a vector, and judge what comes out."""
     found = []
+    stage = f"{spec.name}: steering"
+    listener(StageStarted(stage, len(points) * len(rollouts), "answers"))
     for layer, alpha in points:
         additions = {layer: (alpha * vector_ld[layer]).astype(np.float32)} if alpha else None
-        stage = f"{spec.name}: steering by {alpha:+g} at layer {layer}"
-        answers = asker.answer(stage, rollouts, additions)
-        judged = asker.judge(f"{stage}, judging", judge, spec, rollouts, answers, additions)
-        traits = np.array([own.trait for own in judged if own.trait is not None])
-        coherences = np.array([own.coherence for own in judged if own.coherence is not None])
-        found.append(
-            SteeringPoint(
-                layer=layer,
-                alpha=alpha,
-                rate=float((traits >= SHOWN).mean()) if traits.size else float("nan"),
-                score=float(traits.mean()) if traits.size else float("nan"),
-                coherence=float(coherences.mean()) if coherences.size else float("nan"),
-                n=len(answers),
-                n_void=len(judged) - traits.size,
-            )
-        )
+        answers = asker.answer(None, rollouts, additions)
+        judged = asker.judge(None, judge, spec, rollouts, answers, additions)
+        found.append(_summarise(layer, alpha, judged))
+        listener(StageAdvanced(stage, len(rollouts)))
+    listener(StageFinished(stage))
     return found
+
+
+def _summarise(layer: int, alpha: float, judged: Sequence[Judgement]) -> SteeringPoint:
+    traits = np.array([own.trait for own in judged if own.trait is not None])
+    coherences = np.array([own.coherence for own in judged if own.coherence is not None])
+    return SteeringPoint(
+        layer=layer,
+        alpha=alpha,
+        rate=float((traits >= SHOWN).mean()) if traits.size else float("nan"),
+        score=float(traits.mean()) if traits.size else float("nan"),
+        coherence=float(coherences.mean()) if coherences.size else float("nan"),
+        n=len(judged),
+        n_void=len(judged) - traits.size,
+    )
 
 
 def pick_steered_layer(points: Sequence[SteeringPoint], *, least_coherence: float = SHOWN) -> int | None:

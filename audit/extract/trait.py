@@ -78,7 +78,7 @@ class TraitJob:
         self,
         asker: Asker,
         spec: TraitSpec,
-        judge: Judge | None,
+        judge: Judge,
         *,
         n_rollouts: int,
         n_evaluation: int,
@@ -88,7 +88,8 @@ class TraitJob:
     ) -> None:
         self._asker = asker
         self._spec = spec
-        self._judge = judge
+        # A judge that says nothing filters nothing.
+        self._judge = None if judge.name == "none" else judge
         self._n_rollouts = n_rollouts
         self._n_evaluation = n_evaluation
         self._layer_by = layer_by
@@ -247,20 +248,24 @@ class TraitJob:
     def _choose_layer(self, vector_ld: _Array, trust: Trust) -> tuple[int, tuple[SteeringPoint, ...]]:
         spec, n_layers = self._spec, len(vector_ld) - 1
         questions = [
-            Rollout("neutral", "evaluation", 0, place, 0, "", text)
+            Rollout("neutral", "evaluation", 0, place, draw, "", text)
             for place, text in enumerate(spec.evaluation_questions)
+            for draw in range(self._n_evaluation)
         ]
         steering: list[SteeringPoint] = []
-        layer = pick_layer(trust.choice_auc_l)
+        layer = pick_layer(trust.choice_auc_l, trust.choice_error_l)
         if self._layer_by == "steering" and self._judge is not None:
             points = [(own, CHOICE_ALPHA) for own in range(1, n_layers)]
-            steering += measure_steering(self._asker, self._judge, spec, vector_ld, points, questions[::2])
+            # As for separation: even questions choose, and are not what is reported.
+            even = [own for own in questions if own.question % 2 == 0]
+            steering += measure_steering(self._asker, self._judge, spec, vector_ld, points, even, self._listener)
             layer = pick_steered_layer(steering) or layer
         if layer is None:
             raise TraitError(spec.name, "no layer separates anything", "ask for more --evaluation-rollouts")
         if self._has_curve and self._judge is not None:
             points = [(layer, alpha) for alpha in CURVE]
-            steering += measure_steering(self._asker, self._judge, spec, vector_ld, points, questions)
+            left = [own for own in questions if own.question % 2 or self._layer_by != "steering"]
+            steering += measure_steering(self._asker, self._judge, spec, vector_ld, points, left, self._listener)
         return layer, tuple(steering)
 
     def _warn(self, trust: Trust, layer: int, found: Yield) -> tuple[str, ...]:

@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audit.extract.statistics import Separation, measure_auc, measure_separation
+from audit.extract.statistics import Separation, measure_auc, measure_interval, measure_separation
 
 _Array = npt.NDArray[np.float32]
 
-LAYER_TOLERANCE = 0.005
-"""Layers whose choice-half AUC is this near to the best are alike; the deepest of them is taken."""
-
+NORMAL_95 = 1.959964
 CHECK_SEED = 0
 LEAST_ANSWERS = 5
 """Fewer answers than this on a side of the reported half say nothing."""
@@ -51,12 +49,13 @@ class Trust:
 
     Attributes:
         layers: separation at every layer that may score, 1 to L - 1.
-        choice_auc_l: AUC on the half that chooses the layer, [L + 1].
+        choice_auc_l, choice_error_l: AUC on the half that chooses the layer and its bootstrap standard error, [L + 1].
         half_cosine_l: cosine of the vectors of two halves of the extraction questions, [L + 1].
     """
 
     layers: Mapping[int, Separation]
     choice_auc_l: _Array
+    choice_error_l: _Array
     half_cosine_l: _Array
 
     def to_report(self) -> dict[str, _Array]:
@@ -73,6 +72,7 @@ class Trust:
             for layer, separation in self.layers.items():
                 values[layer] = getattr(separation, field)
             found[name] = values
+        found["null_auc_l"] = np.maximum(found["random_band_l"], found["shuffled_band_l"])
         return found
 
 
@@ -83,9 +83,13 @@ def measure_trust(
     n_rows = len(vector_ld)
     choice, test = held_out.half(0), held_out.half(1)
     choice_auc_l = np.full(n_rows, np.nan, dtype=np.float32)
+    choice_error_l = choice_auc_l.copy()
     layers: dict[int, Separation] = {}
     for layer in range(1, n_rows - 1):
-        choice_auc_l[layer] = measure_auc(choice.state_nld[:, layer] @ vector_ld[layer], choice.is_positive_n)[0]
+        score_n = choice.state_nld[:, layer] @ vector_ld[layer]
+        choice_auc_l[layer] = measure_auc(score_n, choice.is_positive_n)[0]
+        low, high = measure_interval(score_n, choice.is_positive_n, choice.question_n, seed=seed)
+        choice_error_l[layer] = (high - low) / (2 * NORMAL_95)
         layers[layer] = measure_separation(
             vector_ld[layer],
             test.state_nld[:, layer],
@@ -94,20 +98,22 @@ def measure_trust(
             shuffled_bld[:, layer],
             seed=seed,
         )
-    return Trust(layers, choice_auc_l, half_cosine_l)
+    return Trust(layers, choice_auc_l, choice_error_l, half_cosine_l)
 
 
-def pick_layer(choice_auc_l: npt.NDArray[np.floating]) -> int | None:
-    """Return the deepest scoring layer that is within the tolerance of the best; None where there is no AUC at all.
+def pick_layer(auc_l: npt.NDArray[np.floating], error_l: npt.NDArray[np.floating]) -> int | None:
+    """Return the deepest scoring layer whose AUC is within a standard error of the best; None where there is no AUC.
 
     Among equals the later one: early layers separate by single words more than by what is meant. Row 0 and the last row
     are never taken.
     """
-    auc_l = np.array(choice_auc_l, dtype=np.float64)
-    auc_l[[0, -1]] = np.nan
-    if not np.isfinite(auc_l).any():
+    own_l = np.array(auc_l, dtype=np.float64)
+    own_l[[0, -1]] = np.nan
+    if not np.isfinite(own_l).any():
         return None
-    return int(np.flatnonzero(auc_l >= np.nanmax(auc_l) - LAYER_TOLERANCE).max())
+    best = int(np.nanargmax(own_l))
+    tolerance = float(np.nan_to_num(error_l[best]))
+    return int(np.flatnonzero(own_l >= own_l[best] - tolerance).max())
 
 
 def keep_for_check(held_out: HeldOut, shuffled_bld: _Array, layer: int) -> dict[str, npt.NDArray[Any]]:
