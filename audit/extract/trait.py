@@ -119,6 +119,10 @@ class TraitJob:
                 f"ask for more (--evaluation-rollouts), or for other prompts; what was answered is in {sheet_path}",
             )
         vector_ld = sums.mean_ld
+        if not vector_ld[1:-1].any(axis=1).all():
+            raise TraitError(
+                spec.name, "both sides give the same answers: the vector is zero", "let the pairs contrast"
+            )
         self._listener(StageStarted(f"{spec.name}: measuring trust", None, ""))
         trust = measure_trust(vector_ld, sums.half_cosine_l, sums.shuffled_bld, held_out, seed=CHECK_SEED)
         self._listener(StageFinished(f"{spec.name}: measuring trust"))
