@@ -8,6 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from audit.cli.options import json_option
+from audit.cli.traits_write import write_trait
 from audit.errors import EXIT_USER, ConfigError, TraitError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 demo_option = click.option("--demo", "is_demo", is_flag=True, help="Names mean the traits of the demo model's world.")
 
 
-@click.group(short_help="Look at trait specifications and check them.")
+@click.group(short_help="Look at trait specifications, check them, and have one drafted.")
 def traits() -> None:
     """Look at trait specifications and check them.
 
@@ -156,3 +157,6 @@ def _print_json(value: Any) -> None:
     import json
 
     click.echo(json.dumps(value, indent=1))
+
+
+traits.add_command(write_trait)
