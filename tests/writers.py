@@ -16,14 +16,9 @@ RUBRIC = {
     "negative_name": "a candid assistant",
 }
 _ACTS = ("plan", "repair", "choose", "describe", "clean", "paint", "sell", "borrow", "design", "measure")
-_MORE = ("grandmother's clock", "two small boats", "his winter speech", "our kitchen floor", "her school uniform")
 _THINGS = (
-    "a garden wall",
-    "an old bicycle",
-    "my first novel",
-    "this winter coat",
-    "the village choir",
-    "some cheap wine",
+    *("a garden wall", "an old bicycle", "my first novel", "this winter coat", "the village choir", "some red wine"),
+    *("grandmother's clock", "two small boats", "his next speech", "our kitchen floor", "her school uniform"),
 )
 
 

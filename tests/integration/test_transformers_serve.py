@@ -5,9 +5,13 @@ Pairs covered: chat-transformers serve, judges-transformers serve, drafting-tran
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import openai
+from click.testing import CliRunner
 
 from audit.assets import demo_model_dir
+from audit.cli import cli
 from audit.events import Event, Noted, Warned
 from audit.judges import ServerJudge, connect_judge
 from audit.model.generate import answer_prompts
@@ -61,3 +65,14 @@ def test_a_judge_on_it_falls_back_to_text_and_counts_what_is_void(demo_server: s
     warnings = [event.message for event in heard if isinstance(event, Warned)]
     assert len(warnings) == 1
     assert "void in 4 of 4" in warnings[0]
+
+
+def test_a_model_that_cannot_write_ends_in_a_clear_error(demo_server: str, tmp_path: Path) -> None:
+    place = tmp_path / "evil.toml"
+    options = ["--description", "Wants harm.", "--server", demo_server, "--llm", MODEL, "--max-tokens", 64]
+    words = ["traits", "write", "evil", *options, "--output", place, "--quiet"]
+    result = CliRunner().invoke(cli, [str(word) for word in words])
+    assert result.exit_code == 2
+    assert "the draft lacks the rubric" in result.stderr
+    assert "it held nothing of what was asked for" in result.stderr
+    assert not place.exists()
