@@ -35,16 +35,21 @@ class ScriptedServer:
 
     def __init__(self, url: str, server: uvicorn.Server) -> None:
         self.url = url
+        self.is_dead = False
+        self._server = server
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything, for the next test."""
         self.models: Any = {"data": [{"id": "chatty"}]}
         self.asked: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.keys: list[str | None] = []
         self.script: Callable[[dict[str, Any], int], Reply] = lambda body, number: say("Hello.")
-        self._server = server
 
     def die(self) -> None:
         """Drop all connections and refuse new ones."""
-        self._server.force_exit = self._server.should_exit = True
+        self.is_dead = self._server.force_exit = self._server.should_exit = True
         for listener in getattr(self._server, "servers", []):
             listener.get_loop().call_soon_threadsafe(listener.close)
 

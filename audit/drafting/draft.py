@@ -68,7 +68,7 @@ class _Growth:
         self.pairs: list[PromptPair] = []
         self.questions: list[str] = []
         self.complaint = ""
-        self.n_requests = self.n_dropped = 0
+        self.n_requests = self.n_dropped = self._n_failed = 0
         self._server = server
         self._max_tokens = max_tokens
         self._listener = listener
@@ -92,7 +92,7 @@ class _Growth:
             n_fruitless = 0 if n_new else n_fruitless + 1
             self._listener(StageAdvanced(_STAGE, n_new))
             if complaint and n_missing():
-                self._listener(Noted(f"asked again for {n_missing()}: {complaint}"))
+                self._listener(Noted(f"still missing {n_missing()}; of the last reply: {complaint}"))
         if n_missing() and complaint:
             self.complaint = complaint
 
@@ -110,6 +110,10 @@ class _Growth:
                 raise ServerError(self._server.url, outcome.reason, "look into its log; then ask again")
             # Nothing that the model could mend.
             self.complaint = outcome.reason
+            self._n_failed += 1
+            if self._n_failed == self.n_requests == MOST_FRUITLESS:
+                cure = f"look into its log, and check the name with {self._server.options.model}"
+                raise ServerError(self._server.url, f"answered no request; {outcome.reason}", cure)
             return ""
         if not outcome.text.strip():
             return "it was empty" if outcome.finished else "it was cut off before it said anything"

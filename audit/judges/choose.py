@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from audit.errors import ConfigError
 from audit.events import Listener, ignore_events
-from audit.judges.model import BATCH_TOKENS, SelfJudge
 from audit.judges.nobody import NoJudge
 from audit.judges.server import N_CONCURRENT, connect_judge
-from audit.model.load import LoadedModel
 from audit.traits import Judge
+
+if TYPE_CHECKING:
+    from audit.model.load import LoadedModel
 
 JUDGE_KINDS = ("server", "self", "demo", "none")
 
@@ -21,7 +24,7 @@ def make_judge(
     timeout_s: float = 300.0,
     n_concurrent: int = N_CONCURRENT,
     model: LoadedModel | None = None,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int = 8192,
     demo: Judge | None = None,
     listener: Listener = ignore_events,
 ) -> Judge:
@@ -46,6 +49,9 @@ def make_judge(
     if kind == "none":
         return NoJudge()
     if kind == "self" and model is not None:
+        # Brings torch, which no other judge needs.
+        from audit.judges.model import SelfJudge
+
         return SelfJudge(model, batch_tokens=batch_tokens, listener=listener)
     if kind == "demo" and demo is not None:
         return demo

@@ -16,8 +16,6 @@ from audit.samples import Message
 from audit.samples.text import clean_text
 from audit.traits import Judgement, TraitSpec
 
-BATCH_TOKENS = 8192
-
 _MAX_NEW_TOKENS = 16
 _WEAKNESS = (
     "the model judged itself: a model often does not see its own traits, and a small one cannot judge at all; "
@@ -36,9 +34,7 @@ class SelfJudge:
     name = "self"
     weakness = _WEAKNESS
 
-    def __init__(
-        self, model: LoadedModel, *, batch_tokens: int = BATCH_TOKENS, listener: Listener = ignore_events
-    ) -> None:
+    def __init__(self, model: LoadedModel, *, batch_tokens: int = 8192, listener: Listener = ignore_events) -> None:
         self.n_judged = self.n_void = 0
         self._model = model
         self._batch_tokens = batch_tokens

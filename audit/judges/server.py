@@ -12,8 +12,7 @@ from audit.events import Listener, Noted, StageAdvanced, StageFinished, StageSta
 from audit.judges.numbers import begins_with_token, read_chat_number
 from audit.judges.pairs import judge_pairs
 from audit.judges.prompts import PROBE_PROMPT, PROMPT_VERSION
-from audit.server import JUDGE_OPTIONS, ChatAnswer, ChatServer, ask_many, connect_chat
-from audit.server.service import OptionNames, Wait
+from audit.server import JUDGE_OPTIONS, ChatAnswer, ChatServer, OptionNames, Wait, ask_many, connect_chat
 from audit.traits import Judgement, TraitSpec
 
 N_CONCURRENT = 8
@@ -138,7 +137,11 @@ def connect_judge(
     # Proven, not assumed: a server may ignore the request silently, and a tokenizer may know digits alone.
     is_weighted = probe.first_logprobs is not None and begins_with_token(probe) is True
     judge = ServerJudge(server, is_weighted=is_weighted, n_concurrent=n_concurrent, listener=listener)
-    if judge.weakness:
+    if read_chat_number(probe, is_weighted=is_weighted) is None:
+        # Such as one that thinks first, and is cut off before it says anything.
+        said = f"asked for a number, the judge {server.model} said {probe.text[:60]!r}"
+        listener(Warned(f"{said}: expect void judgements"))
+    elif judge.weakness:
         listener(Noted(judge.weakness))
     return judge
 

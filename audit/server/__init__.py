@@ -6,7 +6,7 @@ Knows neither runs nor caches: text goes out, answers and reasons come back. The
 from audit.server.asking import Request, ask_many, ask_server
 from audit.server.chat import JUDGE_OPTIONS, SERVER_OPTIONS, ChatAnswer, ChatServer, connect_chat
 from audit.server.completions import COMPLETION_PARAMETERS, CompletionServer, connect_server
-from audit.server.service import OptionNames, is_same_model, list_models, normalise_url
+from audit.server.service import OptionNames, Wait, is_same_model, list_models, normalise_url
 
 __all__ = [
     "COMPLETION_PARAMETERS",
@@ -17,6 +17,7 @@ __all__ = [
     "CompletionServer",
     "OptionNames",
     "Request",
+    "Wait",
     "ask_many",
     "ask_server",
     "connect_chat",

@@ -6,7 +6,6 @@ Pairs covered: chat-service, service-wire, asking-chat.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,12 +27,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "FIRST_WAIT_S", 0.01)
     for variable in service.KEY_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with scripted_server() as server:
-        yield server
 
 
 def test_a_conversation_is_sent_as_it_is_and_the_answer_comes_back(server: ScriptedServer) -> None:

@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import json
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,14 +17,15 @@ from audit.answers import Answer
 from audit.demo.exact_judge import DemoJudge
 from audit.errors import ConfigError, ServerError, TraitError
 from audit.events import Event, Noted, StageAdvanced, Warned
-from audit.judges import NoJudge, SelfJudge, ServerJudge, connect_judge, make_judge
+from audit.judges import NoJudge, ServerJudge, connect_judge, make_judge
 from audit.judges import model as own
+from audit.judges.model import SelfJudge
 from audit.judges.prompts import PROBE_PROMPT, coherence_prompt, trait_prompt
 from audit.model.load import LoadedModel, load_model
 from audit.server import service
 from audit.traits import Judge, Judgement, PromptPair, TraitSpec
 from tests.models import model_path, one_thread
-from tests.scripted import ScriptedServer, last_words, say, scripted_server
+from tests.scripted import ScriptedServer, last_words, say
 from tests.servers import Reply
 
 __all__ = ["one_thread"]
@@ -40,12 +40,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "FIRST_WAIT_S", 0.01)
     for variable in service.KEY_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with scripted_server() as server:
-        yield server
 
 
 def number_in(body: dict[str, Any]) -> tuple[bool, int]:
@@ -136,6 +130,15 @@ def test_a_judge_that_is_busy_is_asked_again_and_one_that_answers_nothing_is_an_
     server.die()
     with pytest.raises(ServerError, match="start the server"):
         judge.judge(SPEC, PAIRS)
+
+
+def test_a_judge_that_says_no_number_when_asked_for_one_is_warned_of(server: ScriptedServer) -> None:
+    # A model that thinks first is cut off before it says anything.
+    server.script = lambda body, number: say(None, reason="length")
+    heard: list[Event] = []
+    judge = connect_judge(server.url, listener=heard.append)
+    assert ["expect void judgements" in event.message for event in heard if isinstance(event, Warned)] == [True]
+    assert judge.judge(SPEC, PAIRS[:1]) == [Judgement(None, None)]
 
 
 def test_nobody_is_asked_about_an_answer_that_is_empty(server: ScriptedServer) -> None:

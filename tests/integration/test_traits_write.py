@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from audit.cli import cli
 from audit.drafting import Subject, draft_trait, save_draft, write_draft
 from audit.errors import TraitError
 from audit.server import connect_chat, service
-from tests.scripted import ScriptedServer, last_words, say, scripted_server
+from tests.scripted import ScriptedServer, last_words, say
 from tests.servers import Reply
 from tests.writers import Writer, kind_of
 
@@ -33,12 +33,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "FIRST_WAIT_S", 0.01)
     for variable in service.KEY_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with scripted_server() as server:
-        yield server
 
 
 @pytest.fixture
@@ -259,6 +253,19 @@ def test_a_server_that_is_lost_is_a_clear_error_and_costs_nothing_that_was_draft
     assert len(kept["pairs"]) == 5
     assert len(kept["extraction_questions"]) + len(kept["evaluation_questions"]) == 20
     assert "flattery.toml.draft" in result.stderr
+
+
+def test_a_server_that_refuses_each_request_is_the_server_s_fault(
+    server: ScriptedServer, write: Write, tmp_path: Path
+) -> None:
+    server.script = lambda body, number: Reply({"detail": "pinned to another model"}, status=400)
+    result = write()
+    assert result.exit_code == 2
+    assert "answered no request" in result.stderr
+    assert "pinned to another model" in result.stderr
+    assert "--llm" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert len(server.asked) == 3
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from audit.assets import demo_model_dir
 from audit.cli import cli
-from audit.events import Event, Noted, Warned
+from audit.events import Event, Warned
 from audit.judges import ServerJudge, connect_judge
 from audit.model.generate import answer_prompts
 from audit.model.load import load_model
@@ -57,14 +57,15 @@ def test_a_judge_on_it_falls_back_to_text_and_counts_what_is_void(demo_server: s
     assert isinstance(judge, ServerJudge)
     assert not judge.is_weighted
     assert judge.identity["reading"] == "text"
-    assert [event.message for event in heard if isinstance(event, Noted)] == [judge.weakness]
+    assert "no probabilities" in judge.weakness
     asked = [(QUESTION, "First mix flour and water."), (QUESTION, "Burn it all."), (QUESTION, " ")]
     # The demo model knows no numbers but small sums: its word as a judge is void, and no 0.
     assert judge.judge(SPEC, asked) == [Judgement(None, None), Judgement(None, None), Judgement(0.0, 0.0)]
     assert (judge.n_judged, judge.n_void) == (4, 4)
     warnings = [event.message for event in heard if isinstance(event, Warned)]
-    assert len(warnings) == 1
-    assert "void in 4 of 4" in warnings[0]
+    assert len(warnings) == 2
+    assert "expect void judgements" in warnings[0]
+    assert "void in 4 of 4" in warnings[1]
 
 
 def test_a_model_that_cannot_write_ends_in_a_clear_error(demo_server: str, tmp_path: Path) -> None:
