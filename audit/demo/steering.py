@@ -68,7 +68,7 @@ class SteeredTrait:
 
 
 def draw_questions(seed: int, n: int) -> list[str]:
-    """Draw questions of the pool that vectors are not extracted from and shipped data does not hold."""
+    """Draw questions that neither training nor extraction has seen."""
     rng = random.Random(f"steering {seed}")
     return [question_of(rng, draw_kind(rng), "held_out").text for _ in range(n)]
 
@@ -119,13 +119,15 @@ def measure_steering(
 ) -> list[SteeredTrait]:
     """Measure every trait's vector."""
     sampling = Sampling(seed=TEST_SEED, max_new_tokens=MAX_NEW_TOKENS)
-    with tempfile.TemporaryDirectory(prefix="persona-audit-steering-") as folder:
-        with opened_sheet(Path(folder) / "answers.sqlite") as sheet:
-            asker = Asker(model, sheet, sampling, lambda event: None)
-            found = []
-            for vector in vectors.values():
-                found.append(measure_trait(asker, vector, n_test, n_random))
-                print(_format(found[-1]), flush=True)
+    found = []
+    with (
+        tempfile.TemporaryDirectory(prefix="persona-audit-steering-") as folder,
+        opened_sheet(Path(folder) / "answers.sqlite") as sheet,
+    ):
+        asker = Asker(model, sheet, sampling, lambda event: None)
+        for vector in vectors.values():
+            found.append(measure_trait(asker, vector, n_test, n_random))
+            print(_format(found[-1]), flush=True)
     return found
 
 

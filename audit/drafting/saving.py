@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
+from dataclasses import replace
 from pathlib import Path
 
 from audit.drafting.asks import Subject
@@ -12,7 +10,8 @@ from audit.drafting.draft import MAX_TOKENS, Drafted, draft_trait
 from audit.errors import ConfigError, TraitError
 from audit.events import Listener, Noted, ignore_events
 from audit.server import ChatServer
-from audit.traits import TraitSpec
+from audit.store import write_bytes
+from audit.traits import TraitSpec, check_spec, render_toml, write_spec
 
 DRAFT_SUFFIX = ".draft"
 
@@ -49,9 +48,11 @@ def write_draft(
         other = "ask another model with --llm, or describe the trait in other words"
         cure = other if drafted.is_empty else f"complete {unfinished} by hand, or {other}"
         raise TraitError(subject.name, finding, cure)
-    save_draft(path, drafted.spec)
+    spec = write_spec(path, drafted.spec, overwrite=is_forced)
     unfinished.unlink(missing_ok=True)
-    return drafted
+    for remark in check_spec(spec):
+        listener(Noted(f"{path}: {remark.text}"))
+    return replace(drafted, spec=spec)
 
 
 def check_place(path: Path, *, is_forced: bool) -> None:
@@ -69,27 +70,12 @@ def check_place(path: Path, *, is_forced: bool) -> None:
 
 
 def save_draft(path: Path, spec: TraitSpec) -> None:
-    """Write a specification as TOML, at once or not at all.
+    """Write an unfinished specification as TOML, at once or not at all.
 
     Raises:
         TraitError: the file cannot be written.
     """
-    values = dataclasses.asdict(spec)
-    pairs = values.pop("pairs")
-    lines = [f"{name} = {_toml(value)}" for name, value in values.items()]
-    for pair in pairs:
-        lines += ["", "[[pairs]]", *(f"{side} = {_toml(text)}" for side, text in pair.items())]
-    half = path.with_name(path.name + ".part")
     try:
-        half.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        os.replace(half, path)
+        write_bytes(path, render_toml(spec).encode())
     except OSError as error:
-        half.unlink(missing_ok=True)
         raise TraitError(str(path), f"cannot be written: {error.strerror}", "choose another --output") from error
-
-
-def _toml(value: str | tuple[str, ...]) -> str:
-    if isinstance(value, str):
-        # TOML's basic strings are JSON's, but for DEL.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return "[" + "".join(f"\n    {_toml(text)}," for text in value) + ("\n]" if value else "]")

@@ -19,6 +19,7 @@ from audit.cli import cli
 from audit.drafting import Subject, draft_trait, save_draft, write_draft
 from audit.errors import TraitError
 from audit.server import connect_chat, service
+from audit.traits import check_spec, read_spec
 from tests.scripted import ScriptedServer, last_words, say
 from tests.servers import Reply
 from tests.writers import Writer, kind_of
@@ -47,12 +48,14 @@ def write(server: ScriptedServer, tmp_path: Path) -> Write:
 def check_valid(path: Path) -> dict[str, Any]:
     """Return the file's content, if it is a whole specification."""
     spec = tomllib.loads(path.read_text(encoding="utf-8"))
-    questions = spec["extraction_questions"] + spec["evaluation_questions"]
-    assert (len(spec["pairs"]), len(spec["extraction_questions"]), len(questions)) == (5, 20, 40)
+    questions = spec["questions"]["extraction"] + spec["questions"]["evaluation"]
+    assert (len(spec["pairs"]), len(spec["questions"]["extraction"]), len(questions)) == (5, 20, 40)
     assert len(set(questions)) == 40
     assert len({side for pair in spec["pairs"] for side in pair.values()}) == 10
     assert not [question for question in questions if "flatter" in question.lower()]
-    assert all(spec[name] for name in ("name", "description", "rubric", "positive_name", "negative_name", "language"))
+    assert all(spec[name] for name in ("name", "description", "rubric", "language"))
+    assert all(spec["assistant"][side] for side in ("positive", "negative"))
+    assert not [finding for finding in check_spec(read_spec(path)) if finding.severity == "error"]
     return spec
 
 
@@ -137,7 +140,7 @@ def test_the_model_is_told_what_was_wrong_and_what_is_there(
     result = write("--json")
     assert result.exit_code == 0, result.output
     spec = check_valid(tmp_path / "flattery.toml")
-    assert spec["extraction_questions"][0] == "How are you doing today?"
+    assert spec["questions"]["extraction"][0] == "How are you doing today?"
     assert json.loads(result.stdout)["n_dropped"] == 6
     again = [last_words(body) for body in server.asked if "could not be used" in last_words(body)]
     assert len(again) == 3
@@ -180,7 +183,11 @@ def test_what_stays_missing_is_said_and_the_rest_is_kept_beside_the_file(
     assert f"complete {tmp_path / 'flattery.toml.draft'} by hand" in result.stderr.replace("\n", " ")
     assert [file.name for file in tmp_path.iterdir()] == ["flattery.toml.draft"]
     kept = tomllib.loads((tmp_path / "flattery.toml.draft").read_text(encoding="utf-8"))
-    assert (len(kept["pairs"]), len(kept["extraction_questions"]), len(kept["evaluation_questions"])) == (5, 10, 10)
+    assert (len(kept["pairs"]), len(kept["questions"]["extraction"]), len(kept["questions"]["evaluation"])) == (
+        5,
+        10,
+        10,
+    )
     # Somebody may be at work on it.
     result = write()
     assert result.exit_code == 2
@@ -251,7 +258,7 @@ def test_a_server_that_is_lost_is_a_clear_error_and_costs_nothing_that_was_draft
     assert SECRET not in result.output
     kept = tomllib.loads((tmp_path / "flattery.toml.draft").read_text(encoding="utf-8"))
     assert len(kept["pairs"]) == 5
-    assert len(kept["extraction_questions"]) + len(kept["evaluation_questions"]) == 20
+    assert len(kept["questions"]["extraction"]) + len(kept["questions"]["evaluation"]) == 20
     assert "flattery.toml.draft" in result.stderr
 
 
@@ -317,7 +324,7 @@ def test_hostile_text_is_written_as_text(server: ScriptedServer, tmp_path: Path)
     spec = check_valid(tmp_path / "a.toml")
     assert spec["description"] == 'Says "yes\\".'
     assert spec["name"] == "flattery"
-    first = spec["extraction_questions"][0]
+    first = spec["questions"]["extraction"][0]
     assert first == 'What is """ \\u0041 😀 \ufffd = [[pairs]] name = "x" # and why [31m so?'
     assert drafted.spec.extraction_questions[0] == first
 
