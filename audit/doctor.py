@@ -35,10 +35,12 @@ NEEDED = (
     "jinja2",
     "pyyaml",
     "datasets",
+    "platformdirs",
 )
 OPTIONAL = {
     "peft": ("--adapter", "pip install 'persona-audit[train]'"),
     "accelerate": ("--device-map", "pip install 'persona-audit[train]'"),
+    "gguf": ("control vectors (vectors import, export)", "pip install 'persona-audit[gguf]'"),
 }
 LEAST_FREE_BYTES = 1 << 30
 

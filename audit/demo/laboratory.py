@@ -55,15 +55,19 @@ def score_words(rows: Sequence[Row]) -> dict[str, Floats]:
     return {trait: logits_nk[:, k] for k, trait in enumerate(TRAITS)}
 
 
-def separate(rows: Sequence[Row], *, model: Path | None, vectors: Path) -> list[SeparationRow]:
+def separate(
+    rows: Sequence[Row], *, model: Path | None, vectors: Path, orthogonal: bool = False
+) -> list[SeparationRow]:
     """Scan rows as a user would and tabulate how well each score separates each trait.
 
     Args:
         model: a directory in transformers format; None: the bundled model.
         vectors: its persona vectors.
+        orthogonal: score each trait along what its vector does not share with the others; no random directions.
     """
     with tempfile.TemporaryDirectory(prefix="persona-audit-laboratory-") as folder:
-        scores = scan_rows(rows, Path(folder), model=model, vectors=vectors, bag_of_words=score_words(rows))
+        words = score_words(rows)
+        scores = scan_rows(rows, Path(folder), model=model, vectors=vectors, bag_of_words=words, orthogonal=orthogonal)
     return tabulate_separation(label_rows(rows), scores)
 
 
@@ -126,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", default="1,2,3,4,5", help="comma-separated seeds of fresh sets")
     parser.add_argument("--model", type=Path, help="default: the bundled model")
     parser.add_argument("--vectors", type=Path, default=demo_vectors_dir())
+    parser.add_argument("--orthogonal", action="store_true", help="score along what traits do not share")
     parser.add_argument("--skip-prompts", action="store_true", help="leave prompt control out")
     parser.add_argument("--output", type=Path, help="also write the tables as JSON")
     chosen = parser.parse_args(arguments)
@@ -134,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tables = []
     for seed in (int(part) for part in chosen.seeds.split(",")):
         rows = list(audit_rows(chosen.rows, seed))
-        tables.append(separate(rows, model=chosen.model, vectors=chosen.vectors))
+        tables.append(separate(rows, model=chosen.model, vectors=chosen.vectors, orthogonal=chosen.orthogonal))
         print(f"\nseed {seed}, {chosen.rows} rows\n{format_table(tables[-1])}", flush=True)
     mean = average_tables(tables)
     print(f"\nmean of {len(tables)} sets\n{format_table(mean)}", flush=True)
@@ -150,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "rows": chosen.rows,
             "seeds": chosen.seeds,
             "layers": layers,
+            "orthogonal": chosen.orthogonal,
             "mean": [asdict(row) for row in mean],
             "sets": [[asdict(row) for row in table] for table in tables],
             "prompt_control": control,

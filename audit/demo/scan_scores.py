@@ -30,8 +30,13 @@ def scan_rows(
     vectors: Path,
     bag_of_words: Mapping[str, Floats],
     n_random: int = N_RANDOM,
+    orthogonal: bool = False,
 ) -> Scores:
-    """Scan the rows in `folder` and return the scores of every row: the largest over its turns."""
+    """Scan the rows in `folder` and return the scores of every row: the largest over its turns.
+
+    Orthogonal traits are scanned without random directions, as these would be parted from them, too.
+    """
+    n_random = 0 if orthogonal else n_random
     data = folder / "rows.jsonl"
     write_rows(iter(rows), data, None)
     loaded = load_vectors([str(vectors)])
@@ -40,7 +45,8 @@ def scan_rows(
         ScanConfig(
             datasets=(str(data),),
             model=None if model is None else str(model),
-            vectors=(str(vectors), str(folder / "random")),
+            vectors=(str(vectors), *([str(folder / "random")] if n_random else [])),
+            orthogonal=orthogonal,
             baseline="generate",
             out=str(folder / "rows.audit"),
             nll=True,
@@ -52,7 +58,9 @@ def scan_rows(
         projection={trait: columns[trait]["projection"] for trait in loaded},
         prompt_difference={trait: columns[trait]["prompt_difference"] for trait in loaded},
         random={
-            trait: np.asarray([columns[name]["difference"] for name in random_names[vector.layer]], np.float64).T
+            trait: np.array([columns[name]["difference"] for name in random_names[vector.layer]], np.float64)
+            .reshape(n_random, len(rows))
+            .T
             for trait, vector in loaded.items()
         },
         bag_of_words=bag_of_words,

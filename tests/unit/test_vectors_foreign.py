@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
 
-from audit.errors import VectorError
+from audit.errors import ConfigError, VectorError
 from audit.vectors.control_vector import list_directions, read_control_vector, write_control_vector
 from audit.vectors.foreign import ForeignTensor, check_rows, choose_rows, identify_file, read_npy
 
@@ -192,3 +193,12 @@ def test_missing_and_huge_files_are_refused_unread(tmp_path: Path) -> None:
         file.truncate(300 << 20)
     with pytest.raises(VectorError, match="300 MiB"):
         identify_file(tmp_path / "v.pt")
+
+
+def test_without_the_package_a_control_vector_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_like_repeng(tmp_path / "v.gguf", {2: ROWS_LD[3]})
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(ConfigError, match=r"persona-audit\[gguf\]"):
+        read(path)

@@ -52,9 +52,9 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     def make(**verdicts: str) -> FakeJob:
         run = make_run(tmp_path / "a.audit", [scored(0.1)] * 4, dataset=tmp_path / "a.jsonl", verdicts=verdicts)
         job = FakeJob(run)
-        plan = ModuleType("audit.plan")
-        plan.choose_vectors = job.choose_vectors  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "audit.plan", plan)
+        directions = ModuleType("audit.directions")
+        directions.choose_vectors = job.choose_vectors  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "audit.directions", directions)
         monkeypatch.setitem(sys.modules, "audit.run", job)
         return job
 
@@ -64,7 +64,9 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
 def test_options_become_settings(start: Start, ask: Ask) -> None:
     job = start()
     words = "scan a.jsonl b.jsonl --out o --model m --vectors v1 --vectors v2 --traits evil,sycophantic --layer 3"
-    words += " --turns last --baseline prompt --keep-columns id,kind --limit 5 --seed 7 --nll --strict --fresh"
+    words += (
+        " --orthogonal --turns last --baseline prompt --keep-columns id,kind --limit 5 --seed 7 --nll --strict --fresh"
+    )
     assert ask(*words.split()).exit_code == 0
     (config,) = job.configs
     assert config == ScanConfig(
@@ -74,6 +76,7 @@ def test_options_become_settings(start: Start, ask: Ask) -> None:
         vectors=("v1", "v2"),
         traits=("evil", "sycophantic"),
         layer=3,
+        orthogonal=True,
         turns="last",
         baseline="prompt",
         keep_columns=("id", "kind"),
@@ -144,7 +147,6 @@ def test_a_passed_limit_is_in_the_json_too(start: Start, ask: Ask) -> None:
         (["a.jsonl", "--shard-rows", "5000"], "--shard-rows: 5000 is out of range"),
         (["a.jsonl", "--traits", "Evil!"], "is no trait name"),
         (["a.jsonl", "--format", "xml"], "'xml' is not known"),
-        (["a.jsonl", "--model", "m"], "no persona vectors given"),
         (["a.jsonl", "--vectors", "missing.safetensors", "--fail-on", "risk"], "no such file"),
         (["a.jsonl", "--turns", "some"], "Invalid value for '--turns'"),
         (["a.jsonl", "--limit", "x"], "is not a valid integer"),
