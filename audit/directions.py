@@ -8,7 +8,15 @@ from audit.assets import demo_vectors_dir
 from audit.config import ScanConfig
 from audit.errors import ConfigError, VectorError
 from audit.model.load import load_model
-from audit.vectors import Orthogonal, PersonaVector, find_cached, load_vectors, orthogonalise, vectors_folder
+from audit.vectors import (
+    Orthogonal,
+    PersonaVector,
+    find_cached,
+    list_cached,
+    load_vectors,
+    orthogonalise,
+    vectors_folder,
+)
 
 
 def choose_vectors(config: ScanConfig) -> dict[str, PersonaVector]:
@@ -41,9 +49,11 @@ def _find_vectors(config: ScanConfig) -> Sequence[str]:
         return config.vectors
     if config.model is None:
         return [str(demo_vectors_dir())]
-    # One block tells which model it is; in float16 its weights could not be compared.
-    model = load_model(model=config.model, revision=config.revision, device="cpu", n_blocks=1)
-    found = find_cached(model.fingerprint)
+    found: list[str] = []
+    if list_cached():
+        # One block tells which model it is; in float16 its weights could not be compared.
+        model = load_model(model=config.model, revision=config.revision, device="cpu", n_blocks=1)
+        found = find_cached(model.fingerprint)
     if not found:
         raise VectorError(
             "--vectors",

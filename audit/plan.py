@@ -58,12 +58,11 @@ class Plan:
 
     def units(self) -> dict[str, tuple[int, NDArray[np.float32]]]:
         """Layer and unit direction, float32 [d], that each trait is scored along."""
-        parted = part_traits(self.config, self.vectors) if self.config.orthogonal else {}
-        return {
-            trait: (layer, parted[trait].unit_d if trait in parted else vector.unit(layer))
-            for trait, vector in self.vectors.items()
-            for layer in (self.layer(trait),)
-        }
+        if self.config.orthogonal:
+            directions = {trait: own.unit_d for trait, own in part_traits(self.config, self.vectors).items()}
+        else:
+            directions = {trait: vector.unit(self.layer(trait)) for trait, vector in self.vectors.items()}
+        return {trait: (self.layer(trait), unit_d) for trait, unit_d in directions.items()}
 
 
 def collect_notices(config: ScanConfig, vectors: Mapping[str, PersonaVector], model: LoadedModel) -> list[str]:

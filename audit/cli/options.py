@@ -81,8 +81,8 @@ scoring_options = option_group(
         "--vectors",
         multiple=True,
         metavar="PATH",
-        help="Persona vectors: files or directories. Can be repeated. Default: those of the model that `vectors add` "
-        "keeps.",
+        help="Persona vectors: files or directories. Can be repeated. Default: the demo model's own, or those of the "
+        "model that `vectors add` keeps.",
     ),
     click.option("--traits", multiple=True, metavar="A,B", help="Score these traits only."),
     click.option(

@@ -78,7 +78,11 @@ def test_a_finished_scan_with_found_vectors_is_left_alone_until_they_change(fold
         scan(mine)
 
 
-def test_a_model_without_vectors_is_told_how_to_come_by_them(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("others", [False, True])
+def test_a_model_without_vectors_is_told_how_to_come_by_them(folder: Path, tmp_path: Path, others: bool) -> None:
+    if others:
+        write_vectors(tmp_path / "vectors", model_path("mistral"))
+        add(tmp_path)
     with pytest.raises(VectorError, match="vectors add") as caught:
         scan(config(folder, tmp_path / "run", vectors=()))
     assert str(model_path("llama")) in str(caught.value)

@@ -145,6 +145,14 @@ def test_a_file_that_is_there_stays_unless_forced(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.safetensors", "in.pt", "v.gguf"]
 
 
+def test_a_vector_of_ours_is_exported_once_it_is_imported_anew_to_steer_with(tmp_path: Path) -> None:
+    measured = take(save(tmp_path / "in.pt", ROWS_LD))
+    save_vector(tmp_path / "evil.safetensors", measured, {"auc_l": np.full(N_LAYERS + 1, 0.9, np.float32)})
+    save_vector(tmp_path / "steer.safetensors", take(tmp_path / "evil.safetensors", purpose="steer"))
+    exported = export_vector(tmp_path / "steer.safetensors", to="pt")
+    assert torch.load(exported, weights_only=True).numpy().tobytes() == ROWS_LD.tobytes()
+
+
 def test_layer_1_has_no_place_in_a_control_vector(tmp_path: Path) -> None:
     save_vector(tmp_path / "evil.safetensors", take(save(tmp_path / "in.pt", ROWS_LD), layer=1, purpose="steer"))
     with pytest.raises(VectorError, match=r"direction\.0"):
