@@ -146,7 +146,6 @@ def extract_command(
             server_model=judge_model,
             model=loaded,
             demo=_demo_judge() if model is None else None,
-            listener=listener,
         )
         listener(Noted(f"judge: {chosen.name}" + (f" ({chosen.weakness})" if chosen.weakness else "")))
         found = extract_vectors(loaded, specs, chosen, config, listener=listener)

@@ -286,6 +286,9 @@ class TraitJob:
                 f"{name}: vectors of two halves of the questions have a cosine of only "
                 f"{trust.half_cosine_l[layer]:.2f}; more --rollouts or better prompts would steady it"
             )
+        n_void = found.n_pairs - found.n_judged
+        if n_void > 0.1 * found.n_pairs:
+            warnings.append(f"{name}: for {n_void} of {found.n_pairs} pairs the judge's word is void")
         if found.n_kept < found.n_pairs // 4:
             warnings.append(f"{name}: most pairs fell to the filter: {found}")
         return tuple(warnings)

@@ -49,36 +49,24 @@ def test_every_way_to_fail_has_its_exit_code_and_words(
 
 def test_commands_are_listed_in_the_order_of_work() -> None:
     assert list(cli.commands) == [
-<<<<<<< HEAD
         "scan", "summary", "query", "show", "export", "check", "traits", "vectors", "formats", "cache", "doctor",
-=======
-        "scan", "summary", "query", "show", "export", "check", "vectors", "traits", "formats", "cache", "doctor",
->>>>>>> d01c4f3 (Hold the traits command to what holds for every command)
         "completion",
     ]  # fmt: skip
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("name", sorted(set(cli.commands) - {"traits", "vectors", "cache"}))
-=======
-@pytest.mark.parametrize("name", sorted(set(cli.commands) - {"vectors", "traits", "cache"}))
->>>>>>> d01c4f3 (Hold the traits command to what holds for every command)
 def test_every_command_has_an_example_in_its_help(ask: Ask, name: str) -> None:
     result = ask(name, "--help")
     assert result.exit_code == 0
     assert f"  persona-audit {name} " in result.stdout
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("name", ["list", "show", "check", "import", "export", "add"])
-=======
-@pytest.mark.parametrize("name", ["write"])
+@pytest.mark.parametrize("name", ["list", "show", "check", "write"])
 def test_every_traits_command_has_an_example_in_its_help(ask: Ask, name: str) -> None:
-    assert f"  persona-audit traits {name} " in ask("traits", name, "--help").stdout
+    assert f"  persona-audit traits {name}" in ask("traits", name, "--help").stdout
 
 
-@pytest.mark.parametrize("name", ["list", "show", "check"])
->>>>>>> d01c4f3 (Hold the traits command to what holds for every command)
+@pytest.mark.parametrize("name", ["extract", "list", "show", "check", "import", "export", "add"])
 def test_every_vectors_command_has_an_example_in_its_help(ask: Ask, name: str) -> None:
     assert f"  persona-audit vectors {name} " in ask("vectors", name, "--help").stdout or name == "list"
 
