@@ -48,7 +48,16 @@ def test_the_python_example_runs(folder: Path) -> None:
 
 def test_options_that_are_named_exist() -> None:
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
-    commands = ("scan", "query", "show", "export", "summary", "check", "formats", "traits write", "vectors import",
+    commands = (
+        "scan",
+        "query",
+        "show",
+        "export",
+        "summary",
+        "check",
+        "formats",
+        "traits write",
+        "vectors import",
         "vectors extract",
     )
     helps = "".join(run(*command.split(), "--help", cwd=ROOT).out for command in commands)
