@@ -19,11 +19,12 @@ from audit.answers import Generator, open_sheet
 from audit.cascade import CascadeReport, calibrate_chances, choose_random_rows, flag_chances, run_cascade
 from audit.config import ScanConfig
 from audit.demo.world import Row, draw_row, write_rows
+from audit.directions import choose_vectors
 from audit.events import ignore_events
 from audit.findings import find_reference
 from audit.inputs import read_range, survey_inputs
 from audit.model.generate import answer_prompts
-from audit.plan import Plan, choose_vectors, collect_settings, load_scan_model, start_manifest
+from audit.plan import Plan, collect_settings, load_scan_model, start_manifest
 from audit.predict import cross_fit
 from audit.responses import read_responses
 from audit.run import open_job
