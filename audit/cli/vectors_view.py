@@ -37,10 +37,16 @@ def describe_vector(vector: PersonaVector) -> dict[str, Any]:
 
 
 def measure_vector(vector: PersonaVector) -> dict[str, Any]:
-    """Return details, length per layer and report of a vector's file as JSON values; NaN is null."""
+    """Return details, length per layer and report of a vector's file as JSON values; NaN is null.
+
+    Of an array that is no list, such as the answers that a check needs, type and shape stand for the numbers.
+    """
     from audit.vectors import read_report
 
-    report = {name: _to_json(array) for name, array in sorted(read_report(vector.path).items())}
+    report = {
+        name: _to_json(array) if array.ndim < 2 else {"dtype": str(array.dtype), "shape": list(array.shape)}
+        for name, array in sorted(read_report(vector.path).items())
+    }
     return {"details": vector.details, "norms": _norms(vector), "report": report}
 
 
@@ -78,7 +84,9 @@ def print_vector(vector: PersonaVector) -> None:
     from audit.vectors import read_report
 
     described = describe_vector(vector)
-    described |= {f"  {one_line(str(name))}": value for name, value in vector.details.items()}
+    details = dict(vector.details)
+    curve = details.pop("steering", None)
+    described |= {f"  {one_line(str(name))}": _in_words(value) for name, value in details.items()}
     width = max(len(name) for name in described) + 2
     for name, value in described.items():
         click.echo(f"{name:<{width}}{one_line(str(value), 400)}")
@@ -88,6 +96,8 @@ def print_vector(vector: PersonaVector) -> None:
     for layer, norm in enumerate(norms):
         click.echo(f"{_label(vector, layer)} {format_number(norm):>10}  {_bar(norm / longest)}".rstrip())
     for line in _report_lines(vector, read_report(vector.path)):
+        click.echo(line)
+    for line in _curve_lines(curve):
         click.echo(line)
 
 
@@ -134,6 +144,32 @@ def _report_lines(vector: PersonaVector, report: Mapping[str, NDArray[Any]]) -> 
         if array.shape != (vector.n_layers + 1,):
             shown = _to_json(array) if array.size <= _FEW_NUMBERS else f"{array.dtype} {list(array.shape)}"
             yield f"report  {one_line(name)}: {shown}"
+
+
+def _curve_lines(curve: Any) -> Iterator[str]:
+    """Say what multiples of the vector do to answers, where extraction measured it."""
+    if not isinstance(curve, list) or not all(isinstance(point, dict) for point in curve) or not curve:
+        return
+    yield "steering: share of answers that show the trait, mean score and coherence (0 to 100)"
+    for point in curve:
+        rate, score, coherence = (point.get(name) for name in ("rate", "score", "coherence"))
+        numbers = f"{_number(rate, 2):>6} {_number(score, 1):>6} {_number(coherence, 1):>6}"
+        alpha, bar = _number(point.get("alpha"), 1, signed=True), _bar(rate) if isinstance(rate, float) else ""
+        yield f"  layer {point.get('layer')!s:>3} {alpha:>5} v {numbers}  {bar}".rstrip()
+
+
+def _number(value: Any, digits: int, *, signed: bool = False) -> str:
+    return format_number(value if isinstance(value, int | float) else None, digits, signed=signed)
+
+
+def _in_words(value: Any) -> str:
+    """Return nested details as one line, without the marks of a programming language."""
+    if isinstance(value, dict):
+        parts = (f"{name} {_in_words(own)}" for name, own in value.items())
+        return (", " if not any(isinstance(own, dict) for own in value.values()) else "; ").join(parts)
+    if isinstance(value, list):
+        return " to ".join(map(str, value)) if len(value) == 2 else ", ".join(map(_in_words, value))
+    return "–" if value is None else str(value)
 
 
 def _label(vector: PersonaVector, layer: int) -> str:

@@ -19,13 +19,17 @@ from click.testing import CliRunner
 from audit.assets import demo_model_dir, demo_vectors_dir
 from audit.cli import cli
 from audit.demo.exact_judge import DemoJudge
+from audit.demo.measure import load_demo_model
+from audit.demo.scoring import score_rows
+from audit.demo.separation import tabulate_separation
+from audit.demo.world import audit_rows
 from audit.errors import AuditError, TraitError, VectorError
 from audit.events import Event, StageAdvanced
 from audit.extract import ExtractConfig, Extraction, Sampling, extract_vectors
 from audit.judges import NoJudge
 from audit.model.load import LoadedModel, load_model
 from audit.traits import Judgement, PromptPair, TraitSpec, resolve_spec
-from audit.vectors import load_vector, read_report, save_vector
+from audit.vectors import load_vector, load_vectors, read_report, save_vector
 from tests import models
 
 TRAIT = "hallucinating"
@@ -93,6 +97,22 @@ def test_another_seed_and_fixed_prompts_give_the_bundled_direction(extracted: Ex
     found = own.unit(layer) @ bundled.unit(layer)
     assert found >= 0.95
     assert own.fingerprint == bundled.fingerprint
+
+
+def test_it_separates_demo_data_as_the_bundled_one_does(extracted: Extraction) -> None:
+    bundled = load_vectors([str(demo_vectors_dir())])
+    measured = score_rows(*load_demo_model(demo_model_dir()), list(audit_rows(500, 8_301)))
+    aucs = []
+    for vectors in (bundled, {**bundled, TRAIT: extracted.vector}):
+        scores = measured.project(
+            {trait: vector.vector_ld for trait, vector in vectors.items()},
+            {trait: vector.layer for trait, vector in vectors.items()},
+            n_random=0,
+        )
+        (row,) = [row for row in tabulate_separation(measured.labels, scores) if row.trait == TRAIT]
+        aucs.append(row.difference)
+    assert aucs[1] != aucs[0]
+    assert aucs[1] >= aucs[0] - 0.03
 
 
 def test_a_vector_carries_what_tells_whether_to_trust_it(extracted: Extraction, spec: TraitSpec) -> None:
