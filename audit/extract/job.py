@@ -114,7 +114,9 @@ def extract_vectors(
             listener(Noted("the chat template takes no system prompt: it is put before the question"))
         neutral = plan_neutral(specs)
         answers = asker.answer("answering without a system prompt", neutral)
-        neutral_nld, _ = read_states(asker, "reading neutral answers", neutral, answers, listener)
+        state_nld, own_n = read_states(asker, "reading neutral answers", neutral, answers, listener)
+        own = [rollout.text for rollout, is_read in zip(neutral, own_n, strict=True) if is_read]
+        states = dict(zip(own, state_nld, strict=True))
         for spec in specs:
             measured = TraitJob(
                 asker,
@@ -125,7 +127,7 @@ def extract_vectors(
                 layer_by=config.layer_by,
                 has_curve=config.curve,
                 listener=listener,
-            ).run(neutral_nld, str(sheet_path))
+            ).run(states, str(sheet_path))
             vector = _make_vector(model, spec, judge, measured, recipes[spec.name], config)
             found.append(_save(targets[spec.name], vector, measured))
             for warning in measured.warnings:

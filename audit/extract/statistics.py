@@ -74,17 +74,27 @@ def measure_interval(
     score_n: Array, is_positive_n: npt.NDArray[np.bool_], question_n: npt.NDArray[np.int64], *, seed: int
 ) -> tuple[float, float]:
     """Return the 95 % bootstrap interval of the AUC over questions; NaN where fewer than two have answers."""
-    questions, own_n = np.unique(question_n, return_inverse=True)
-    if len(questions) < 2:
-        return float("nan"), float("nan")
-    draw = np.random.default_rng(seed)
-    counts_bq = draw.multinomial(len(questions), np.full(len(questions), 1 / len(questions)), size=N_BOOTSTRAP)
-    auc_b = measure_auc(score_n, is_positive_n, counts_bq[:, own_n])
+    auc_b = bootstrap_auc(score_n, is_positive_n, question_n, seed=seed)
     auc_b = auc_b[np.isfinite(auc_b)]
     if not auc_b.size:
         return float("nan"), float("nan")
     low, high = np.quantile(auc_b, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
+
+
+def bootstrap_auc(
+    score_n: Array, is_positive_n: npt.NDArray[np.bool_], question_n: npt.NDArray[np.int64], *, seed: int
+) -> Floats:
+    """Return the AUC for every drawing of questions, [b]; NaN where fewer than two have answers.
+
+    One seed draws the same questions for any scores, so that those of two layers can be compared draw by draw.
+    """
+    questions, own_n = np.unique(question_n, return_inverse=True)
+    if len(questions) < 2:
+        return np.full(N_BOOTSTRAP, np.nan)
+    draw = np.random.default_rng(seed)
+    counts_bq = draw.multinomial(len(questions), np.full(len(questions), 1 / len(questions)), size=N_BOOTSTRAP)
+    return measure_auc(score_n, is_positive_n, counts_bq[:, own_n])
 
 
 def measure_random_band(state_nd: Array, is_positive_n: npt.NDArray[np.bool_], *, seed: int) -> float:

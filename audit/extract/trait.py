@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +53,7 @@ class Measured:
         prompt_ld, last_prompt_ld: the same over the tokens before the response, and at the last of them.
         found: pairs of extraction questions; `held_out` those of evaluation questions.
         neutral_mean, neutral_sd: projection of neutral answers at the layer on the unit vector.
+        has_sign: positive answers lie higher than negative and than neutral ones.
         check: arrays for `vectors check`.
     """
 
@@ -96,11 +97,11 @@ class TraitJob:
         self._has_curve = has_curve
         self._listener = listener
 
-    def run(self, neutral_nld: _Array, sheet_path: str) -> Measured:
+    def run(self, neutral: Mapping[str, _Array], sheet_path: str) -> Measured:
         """Measure the vector.
 
         Args:
-            neutral_nld: means of answers that nobody asked to be anything, [n, L + 1, d].
+            neutral: question to the mean activation of an answer that nobody asked to be anything, [L + 1, d].
             sheet_path: where answers are kept, for messages.
 
         Raises:
@@ -111,7 +112,8 @@ class TraitJob:
         self._refuse_few([pair for pair, is_kept in zip(pairs, kept_i, strict=True) if is_kept], found, sheet_path)
         sums, prompt_ld, last_prompt_ld = self._read_differences(pairs, kept_i)
         held_pairs, held_i, held_found = self._ask("evaluation", self._n_evaluation)
-        held_out = self._read_held_out([pair for pair, is_kept in zip(held_pairs, held_i, strict=True) if is_kept])
+        held_kept = [pair for pair, is_kept in zip(held_pairs, held_i, strict=True) if is_kept]
+        held_out = self._read_held_out(held_kept, neutral)
         if min(*held_out.half(0).n_sides, *held_out.half(1).n_sides) < LEAST_ANSWERS:
             raise TraitError(
                 spec.name,
@@ -128,10 +130,10 @@ class TraitJob:
         self._listener(StageFinished(f"{spec.name}: measuring trust"))
         layer, steering = self._choose_layer(vector_ld, trust)
         unit_d = vector_ld[layer].astype(np.float64) / np.linalg.norm(vector_ld[layer].astype(np.float64))
-        neutral_n = neutral_nld[:, layer] @ unit_d
-        mean_2 = [
-            float((held_out.state_nld[held_out.is_positive_n == side, layer] @ unit_d).mean()) for side in (True, False)
-        ]
+        neutral_n = np.array([state_ld[layer] @ unit_d for state_ld in neutral.values()])
+        score_n = held_out.state_nld[:, layer] @ unit_d
+        positive_mean = float(score_n[held_out.is_positive_n].mean())
+        negative_mean = float(score_n[~held_out.is_positive_n].mean())
         return Measured(
             vector_ld=vector_ld,
             prompt_ld=prompt_ld,
@@ -143,7 +145,7 @@ class TraitJob:
             steering=steering,
             neutral_mean=float(neutral_n.mean()),
             neutral_sd=float(neutral_n.std(ddof=1)) if len(neutral_n) > 1 else float("nan"),
-            has_sign=mean_2[0] > mean_2[1] and mean_2[0] > float(neutral_n.mean()),
+            has_sign=positive_mean > max(negative_mean, 0.0),
             check=keep_for_check(held_out, sums.shuffled_bld, layer),
             warnings=self._warn(trust, layer, found),
         )
@@ -237,12 +239,14 @@ class TraitJob:
             found.append(whole)
         return found[0], found[1], has_both
 
-    def _read_held_out(self, kept: Sequence[_Pair]) -> HeldOut:
-        answered = [own for pair in kept for own in pair]
+    def _read_held_out(self, kept: Sequence[_Pair], neutral: Mapping[str, _Array]) -> HeldOut:
+        answered = [own for pair in kept for own in pair if own[0].text in neutral]
         plain = without_system([rollout for rollout, _ in answered])
         stage = f"{self._spec.name}: reading evaluation answers"
         state_nld, own_n = read_states(self._asker, stage, plain, [answer for _, answer in answered], self._listener)
         rollouts = [rollout for (rollout, _), is_read in zip(answered, own_n, strict=True) if is_read]
+        for place, rollout in enumerate(rollouts):
+            state_nld[place] -= neutral[rollout.text]
         return HeldOut(
             state_nld,
             np.array([rollout.side == "positive" for rollout in rollouts], dtype=bool),
@@ -257,7 +261,7 @@ class TraitJob:
             for draw in range(self._n_evaluation)
         ]
         steering: list[SteeringPoint] = []
-        layer = pick_layer(trust.choice_auc_l, trust.choice_error_l)
+        layer = pick_layer(trust.choice_auc_l, trust.choice_auc_lb)
         if self._layer_by == "steering" and self._judge is not None:
             points = [(own, CHOICE_ALPHA) for own in range(1, n_layers)]
             # As for separation: even questions choose, and are not what is reported.

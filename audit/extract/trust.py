@@ -1,7 +1,7 @@
 """What can be said for a vector: separation of answers it was not made of, beside what chance gives, at every layer.
 
-The answers are to evaluation questions, read again without the system prompt that drew them out, as a dataset would
-show them. Even evaluation questions choose the layer, odd ones are reported.
+The answers are to evaluation questions, read again without the system prompt that drew them out and less the model's
+own answer to the same question: what a scan scores. Even evaluation questions choose the layer, odd ones are reported.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audit.extract.statistics import Separation, measure_auc, measure_interval, measure_separation
+from audit.extract.statistics import N_BOOTSTRAP, Separation, bootstrap_auc, measure_auc, measure_separation
 
 _Array = npt.NDArray[np.float32]
 
-NORMAL_95 = 1.959964
 CHECK_SEED = 0
 LEAST_ANSWERS = 5
 """Fewer answers than this on a side of the reported half say nothing."""
@@ -25,7 +24,7 @@ LEAST_ANSWERS = 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOut:
-    """Answers to evaluation questions, [n, L + 1, d]; positive ones show the trait."""
+    """Answers to evaluation questions less the neutral ones, [n, L + 1, d]; positive ones show the trait."""
 
     state_nld: _Array
     is_positive_n: npt.NDArray[np.bool_]
@@ -49,13 +48,14 @@ class Trust:
 
     Attributes:
         layers: separation at every layer that may score, 1 to L - 1.
-        choice_auc_l, choice_error_l: AUC on the half that chooses the layer and its bootstrap standard error, [L + 1].
+        choice_auc_l: AUC on the half that chooses the layer, [L + 1].
+        choice_auc_lb: the same for every drawing of its questions.
         half_cosine_l: cosine of the vectors of two halves of the extraction questions, [L + 1].
     """
 
     layers: Mapping[int, Separation]
     choice_auc_l: _Array
-    choice_error_l: _Array
+    choice_auc_lb: npt.NDArray[np.float64]
     half_cosine_l: _Array
 
     def to_report(self) -> dict[str, _Array]:
@@ -83,13 +83,12 @@ def measure_trust(
     n_rows = len(vector_ld)
     choice, test = held_out.half(0), held_out.half(1)
     choice_auc_l = np.full(n_rows, np.nan, dtype=np.float32)
-    choice_error_l = choice_auc_l.copy()
+    choice_auc_lb = np.full((n_rows, N_BOOTSTRAP), np.nan)
     layers: dict[int, Separation] = {}
     for layer in range(1, n_rows - 1):
         score_n = choice.state_nld[:, layer] @ vector_ld[layer]
         choice_auc_l[layer] = measure_auc(score_n, choice.is_positive_n)[0]
-        low, high = measure_interval(score_n, choice.is_positive_n, choice.question_n, seed=seed)
-        choice_error_l[layer] = (high - low) / (2 * NORMAL_95)
+        choice_auc_lb[layer] = bootstrap_auc(score_n, choice.is_positive_n, choice.question_n, seed=seed)
         layers[layer] = measure_separation(
             vector_ld[layer],
             test.state_nld[:, layer],
@@ -98,11 +97,13 @@ def measure_trust(
             shuffled_bld[:, layer],
             seed=seed,
         )
-    return Trust(layers, choice_auc_l, choice_error_l, half_cosine_l)
+    return Trust(layers, choice_auc_l, choice_auc_lb, half_cosine_l)
 
 
-def pick_layer(auc_l: npt.NDArray[np.floating], error_l: npt.NDArray[np.floating]) -> int | None:
-    """Return the deepest scoring layer whose AUC is within a standard error of the best; None where there is no AUC.
+def pick_layer(auc_l: npt.NDArray[np.floating], auc_lb: npt.NDArray[np.floating]) -> int | None:
+    """Return the deepest scoring layer that is within a standard error of the best; None where there is no AUC.
+
+    The error is of the difference of two layers, drawing by drawing of the questions.
 
     Among equals the later one: early layers separate by single words more than by what is meant. Row 0 and the last row
     are never taken.
@@ -112,8 +113,8 @@ def pick_layer(auc_l: npt.NDArray[np.floating], error_l: npt.NDArray[np.floating
     if not np.isfinite(own_l).any():
         return None
     best = int(np.nanargmax(own_l))
-    tolerance = float(np.nan_to_num(error_l[best]))
-    return int(np.flatnonzero(own_l >= own_l[best] - tolerance).max())
+    error_l = np.nan_to_num(np.asarray(auc_lb[best] - auc_lb, dtype=np.float64)).std(axis=1)
+    return int(np.flatnonzero(own_l[best] - own_l <= error_l).max())
 
 
 def keep_for_check(held_out: HeldOut, shuffled_bld: _Array, layer: int) -> dict[str, npt.NDArray[Any]]:

@@ -104,10 +104,13 @@ def test_above_chance_is_above_both_bands_and_one_half(changes: dict[str, float]
 
 def test_the_layer_is_the_deepest_within_an_error_and_never_an_end() -> None:
     auc_l = np.array([1.0, 0.90, 0.95, 0.94, 0.93, 1.0])
-    assert pick_layer(auc_l, np.full(6, 0.0)) == 2
-    assert pick_layer(auc_l, np.full(6, 0.015)) == 3
-    assert pick_layer(auc_l, np.full(6, 0.5)) == 4
-    assert pick_layer(np.full(6, np.nan), np.full(6, 0.1)) is None
+    draw = np.random.default_rng(0)
+    # What all layers share in a drawing says nothing about their order.
+    common_lb = auc_l[:, None] + draw.normal(size=400) * 0.1
+    assert pick_layer(auc_l, common_lb) == 2
+    assert pick_layer(auc_l, common_lb + draw.normal(size=(6, 400)) * 0.015 / 2**0.5) == 3
+    assert pick_layer(auc_l, common_lb + draw.normal(size=(6, 400)) * 0.5) == 4
+    assert pick_layer(np.full(6, np.nan), np.full((6, 400), np.nan)) is None
 
 
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=5), seed=st.integers(0, 99))
