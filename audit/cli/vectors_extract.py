@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from audit.cli.options import json_option, model_options
-from audit.cli.text import split_names
+from audit.cli.text import one_line, split_names
 from audit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -128,6 +128,8 @@ def extract_command(
     from audit.model.load import load_model
 
     kind = judge or ("server" if judge_server else "demo" if model is None else "self")
+    # A server that is not there is found before a large model is loaded.
+    asked = make_judge(kind, url=judge_server, server_model=judge_model) if kind == "server" else None
     with listening(is_quiet=quiet) as listener:
         listener(StageStarted("loading the model", None, ""))
         loaded = load_model(
@@ -140,7 +142,7 @@ def extract_command(
         )
         loaded = loaded if model else replace(loaded, id=DEMO_MODEL_ID)
         listener(StageFinished("loading the model"))
-        chosen = make_judge(
+        chosen = asked or make_judge(
             kind,
             url=judge_server,
             server_model=judge_model,
@@ -155,6 +157,9 @@ def extract_command(
         click.echo(json.dumps([_describe(own) for own in found], indent=1))
     else:
         _print_table(found)
+        place = one_line(output_dir)
+        of_model = f" --model {one_line(model)}" if model else ""
+        click.echo(f"next: persona-audit scan DATASET{of_model} --vectors {place}")
 
 
 def _resolve_specs(names: list[str] | tuple[str, ...], *, is_demo: bool) -> list[TraitSpec]:
