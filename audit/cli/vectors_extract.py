@@ -74,7 +74,7 @@ Examples:
     help="What chooses the scoring layer: how well held-out answers separate there, or how much steering there raises "
     "the trait.",
 )
-@click.option("--no-curve", is_flag=True, help="Do not measure what multiples of the vector do to answers.")
+@click.option("--no-steering", is_flag=True, help="Do not measure what adding the vector does to answers.")
 @click.option(
     "--purpose",
     type=click.Choice(["measure", "steer"]),
@@ -194,7 +194,7 @@ def _make_config(output_dir: Path, settings: dict[str, Any]) -> Any:
             batch_tokens=settings["batch_tokens"],
         ),
         layer_by=settings["layer_by"],
-        curve=not settings["no_curve"],
+        has_steering=not settings["no_steering"],
         purpose=settings["purpose"],
         overwrite=settings["force"],
     )
@@ -225,7 +225,7 @@ def _print_table(found: list[Extraction]) -> None:
     rows = []
     for own in found:
         separation, kept = own.separation, own.measured.found
-        rates = {point.alpha: point.rate for point in own.measured.steering if point.layer == own.vector.layer}
+        rates = {point.alpha: point.rate for point in own.measured.curve}
         steered = f"{rates[0.0]:.2f} → {rates[2.0]:.2f}" if {0.0, 2.0} <= rates.keys() else ""
         rows.append(
             (

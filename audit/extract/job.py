@@ -42,7 +42,8 @@ class ExtractConfig:
         n_evaluation: answers to every evaluation question under every prompt; the vector is not made of them.
         layer_by: `separation` of answers to evaluation questions, or `steering` (an answer to each of them at every
             layer).
-        curve: also measure what multiples of the vector do, at the chosen layer.
+        has_steering: also measure what the vector does to answers, at every layer and by its multiples at the chosen
+            one; the layer is not chosen by steering without it.
         overwrite: replace vectors that were extracted otherwise.
     """
 
@@ -51,7 +52,7 @@ class ExtractConfig:
     n_evaluation: int = 2
     sampling: Sampling = field(default_factory=Sampling)
     layer_by: Literal["separation", "steering"] = "separation"
-    curve: bool = True
+    has_steering: bool = True
     purpose: str = "measure"
     overwrite: bool = False
 
@@ -103,6 +104,8 @@ def extract_vectors(
     targets = {spec.name: config.output_dir / f"{spec.name}{SUFFIX}" for spec in specs}
     if len(targets) < len(specs):
         raise ConfigError("--trait", "one trait is named twice", "name each once")
+    if config.layer_by == "steering" and (judge.name == "none" or not config.has_steering):
+        raise ConfigError("--layer-by steering", "needs a judge who says what steering does", "name one with --judge")
     recipes = {spec.name: _describe_recipe(model, spec, judge, config) for spec in specs}
     for spec in specs:
         _refuse_other(targets[spec.name], recipes[spec.name], config)
@@ -125,7 +128,7 @@ def extract_vectors(
                 n_rollouts=config.n_rollouts,
                 n_evaluation=config.n_evaluation,
                 layer_by=config.layer_by,
-                has_curve=config.curve,
+                has_steering=config.has_steering,
                 listener=listener,
             ).run(states, str(sheet_path))
             vector = _make_vector(model, spec, judge, measured, recipes[spec.name], config)
@@ -193,7 +196,7 @@ def _make_vector(
         neutral_mean=_rounded(measured.neutral_mean),
         neutral_sd=_rounded(measured.neutral_sd),
         positive_lie_higher=measured.has_sign,
-        steering=[point.to_json() for point in measured.steering],
+        steering=[point.to_json() for point in measured.curve],
     )
     return PersonaVector(
         trait=spec.name,
@@ -214,6 +217,12 @@ def _save(path: Path, vector: PersonaVector, measured: Measured) -> Extraction:
         "prompt_vector_ld": measured.prompt_ld,
         "last_prompt_vector_ld": measured.last_prompt_ld,
     }
+    if measured.by_layer:
+        for name in ("rate", "score"):
+            values_l = np.full(len(measured.vector_ld), np.nan, dtype=np.float32)
+            for point in measured.by_layer:
+                values_l[point.layer] = getattr(point, name)
+            report[f"steered_{name}_l"] = values_l
     save_vector(path, vector, report)
     return Extraction(path, load_vector(path), measured)
 

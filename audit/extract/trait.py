@@ -52,6 +52,7 @@ class Measured:
         vector_ld: mean difference over the response tokens, [L + 1, d]; the persona vector.
         prompt_ld, last_prompt_ld: the same over the tokens before the response, and at the last of them.
         found: pairs of extraction questions; `held_out` those of evaluation questions.
+        by_layer: what twice the vector does at every layer; `curve` what its multiples do at the chosen one.
         neutral_mean, neutral_sd: projection of neutral answers at the layer on the unit vector.
         has_sign: positive answers lie higher than negative and than neutral ones.
         check: arrays for `vectors check`.
@@ -64,7 +65,8 @@ class Measured:
     trust: Trust
     found: Yield
     held_out: Yield
-    steering: tuple[SteeringPoint, ...]
+    by_layer: tuple[SteeringPoint, ...]
+    curve: tuple[SteeringPoint, ...]
     neutral_mean: float
     neutral_sd: float
     has_sign: bool
@@ -84,7 +86,7 @@ class TraitJob:
         n_rollouts: int,
         n_evaluation: int,
         layer_by: str,
-        has_curve: bool,
+        has_steering: bool,
         listener: Listener,
     ) -> None:
         self._asker = asker
@@ -94,7 +96,7 @@ class TraitJob:
         self._n_rollouts = n_rollouts
         self._n_evaluation = n_evaluation
         self._layer_by = layer_by
-        self._has_curve = has_curve
+        self._has_steering = has_steering
         self._listener = listener
 
     def run(self, neutral: Mapping[str, _Array], sheet_path: str) -> Measured:
@@ -128,7 +130,7 @@ class TraitJob:
         self._listener(StageStarted(f"{spec.name}: measuring trust", None, ""))
         trust = measure_trust(vector_ld, sums.half_cosine_l, sums.shuffled_bld, held_out, seed=CHECK_SEED)
         self._listener(StageFinished(f"{spec.name}: measuring trust"))
-        layer, steering = self._choose_layer(vector_ld, trust)
+        layer, by_layer, curve = self._choose_layer(vector_ld, trust)
         unit_d = vector_ld[layer].astype(np.float64) / np.linalg.norm(vector_ld[layer].astype(np.float64))
         neutral_n = np.array([state_ld[layer] @ unit_d for state_ld in neutral.values()])
         score_n = held_out.state_nld[:, layer] @ unit_d
@@ -142,7 +144,8 @@ class TraitJob:
             trust=trust,
             found=found,
             held_out=held_found,
-            steering=steering,
+            by_layer=by_layer,
+            curve=curve,
             neutral_mean=float(neutral_n.mean()),
             neutral_sd=float(neutral_n.std(ddof=1)) if len(neutral_n) > 1 else float("nan"),
             has_sign=positive_mean > max(negative_mean, 0.0),
@@ -253,28 +256,32 @@ class TraitJob:
             np.array([rollout.question for rollout in rollouts], dtype=np.int64),
         )
 
-    def _choose_layer(self, vector_ld: _Array, trust: Trust) -> tuple[int, tuple[SteeringPoint, ...]]:
+    def _choose_layer(
+        self, vector_ld: _Array, trust: Trust
+    ) -> tuple[int, tuple[SteeringPoint, ...], tuple[SteeringPoint, ...]]:
+        """Return the scoring layer, what steering does at every layer, and what multiples do at the chosen one."""
         spec, n_layers = self._spec, len(vector_ld) - 1
         questions = [
             Rollout("neutral", "evaluation", 0, place, draw, "", text)
             for place, text in enumerate(spec.evaluation_questions)
             for draw in range(self._n_evaluation)
         ]
-        steering: list[SteeringPoint] = []
+        # As for separation: even questions choose, odd ones are reported.
+        even, odd = ([own for own in questions if own.question % 2 == parity] for parity in (0, 1))
         layer = pick_layer(trust.choice_auc_l, trust.choice_auc_lb)
-        if self._layer_by == "steering" and self._judge is not None:
+        by_layer: list[SteeringPoint] = []
+        if self._judge is not None and self._has_steering:
             points = [(own, CHOICE_ALPHA) for own in range(1, n_layers)]
-            # As for separation: even questions choose, and are not what is reported.
-            even = [own for own in questions if own.question % 2 == 0]
-            steering += measure_steering(self._asker, self._judge, spec, vector_ld, points, even, self._listener)
-            layer = pick_steered_layer(steering) or layer
+            by_layer = measure_steering(self._asker, self._judge, spec, vector_ld, points, even, self._listener)
+            if self._layer_by == "steering":
+                layer = pick_steered_layer(by_layer) or layer
         if layer is None:
             raise TraitError(spec.name, "no layer separates anything", "ask for more --evaluation-rollouts")
-        if self._has_curve and self._judge is not None:
+        curve: list[SteeringPoint] = []
+        if self._judge is not None and self._has_steering:
             points = [(layer, alpha) for alpha in CURVE]
-            left = [own for own in questions if own.question % 2 or self._layer_by != "steering"]
-            steering += measure_steering(self._asker, self._judge, spec, vector_ld, points, left, self._listener)
-        return layer, tuple(steering)
+            curve = measure_steering(self._asker, self._judge, spec, vector_ld, points, odd, self._listener)
+        return layer, tuple(by_layer), tuple(curve)
 
     def _warn(self, trust: Trust, layer: int, found: Yield) -> tuple[str, ...]:
         warnings, name = [], self._spec.name

@@ -23,7 +23,7 @@ from audit.demo.measure import load_demo_model
 from audit.demo.scoring import score_rows
 from audit.demo.separation import tabulate_separation
 from audit.demo.world import audit_rows
-from audit.errors import AuditError, TraitError, VectorError
+from audit.errors import AuditError, ConfigError, TraitError, VectorError
 from audit.events import Event, StageAdvanced
 from audit.extract import ExtractConfig, Extraction, Sampling, extract_vectors
 from audit.judges import NoJudge
@@ -78,7 +78,13 @@ def cut(spec: TraitSpec) -> TraitSpec:
 
 
 def extract(model: LoadedModel, spec: TraitSpec, folder: Path, judge: Any = None, **changes: Any) -> Extraction:
-    options: dict[str, Any] = {"n_rollouts": 2, "n_evaluation": 4, "sampling": SAMPLING, "curve": False, **changes}
+    options: dict[str, Any] = {
+        "n_rollouts": 2,
+        "n_evaluation": 4,
+        "sampling": SAMPLING,
+        "has_steering": False,
+        **changes,
+    }
     listener = options.pop("listener", lambda event: None)
     judge = judge or DemoJudge()
     return extract_vectors(model, [spec], judge, ExtractConfig(folder, **options), listener=listener)[0]
@@ -86,7 +92,7 @@ def extract(model: LoadedModel, spec: TraitSpec, folder: Path, judge: Any = None
 
 @pytest.fixture(scope="module")
 def extracted(model: LoadedModel, spec: TraitSpec, tmp_path_factory: pytest.TempPathFactory) -> Extraction:
-    return extract(model, spec, tmp_path_factory.mktemp("vectors"), n_evaluation=2, curve=True)
+    return extract(model, spec, tmp_path_factory.mktemp("vectors"), n_evaluation=2, has_steering=True)
 
 
 def test_another_seed_and_fixed_prompts_give_the_bundled_direction(extracted: Extraction) -> None:
@@ -130,7 +136,9 @@ def test_a_vector_carries_what_tells_whether_to_trust_it(extracted: Extraction, 
     assert report["prompt_vector_ld"].shape == report["last_prompt_vector_ld"].shape == extracted.vector.vector_ld.shape
     curve = {point["alpha"]: point for point in details["steering"]}
     assert curve[2.0]["rate"] > curve[0.0]["rate"]
-    assert curve[2.0]["n"] == 40
+    assert curve[2.0]["n"] == 20
+    assert np.isfinite(report["steered_rate_l"][1:-1]).all()
+    assert np.isnan(report["steered_score_l"][[0, -1]]).all()
 
 
 def check(*arguments: object) -> tuple[int, list[dict[str, Any]]]:
@@ -266,11 +274,22 @@ def test_a_vector_of_another_extraction_is_not_replaced_unasked(
     assert first.path.read_bytes() != before
 
 
+def test_the_layer_may_be_the_one_that_steering_moves_most(
+    model: LoadedModel, small: TraitSpec, tmp_path: Path
+) -> None:
+    found = extract(model, small, tmp_path, layer_by="steering", has_steering=True)
+    points = found.measured.by_layer
+    assert [point.layer for point in points] == [1, 2, 3]
+    assert found.vector.layer == max(points, key=lambda point: (point.score, point.layer)).layer
+    with pytest.raises(ConfigError, match="needs a judge"):
+        extract(model, small, tmp_path / "none", NoJudge(), layer_by="steering", has_steering=True)
+
+
 def test_traits_share_neutral_answers_and_know_their_cosines(
     model: LoadedModel, small: TraitSpec, tmp_path: Path
 ) -> None:
     other = cut(resolve_spec("optimistic", is_demo_model=True))
-    config = ExtractConfig(tmp_path, n_rollouts=2, n_evaluation=6, sampling=SAMPLING, curve=False)
+    config = ExtractConfig(tmp_path, n_rollouts=2, n_evaluation=6, sampling=SAMPLING, has_steering=False)
     one, two = extract_vectors(model, [small, other], DemoJudge(), config)
     layer = one.vector.layer
     assert one.vector.details["cosines"]["optimistic"] == pytest.approx(
