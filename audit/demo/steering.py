@@ -31,6 +31,7 @@ from audit.demo.world import question_of
 from audit.extract.asking import Asker, Sampling
 from audit.extract.rollouts import Rollout
 from audit.extract.sheet import opened_sheet
+from audit.model.generate import Additions
 from audit.model.load import LoadedModel, load_model
 from audit.vectors import PersonaVector, load_vectors
 
@@ -77,26 +78,23 @@ def measure_trait(asker: Asker, vector: PersonaVector, n_test: int, n_random: in
     """Choose layer and strength, then measure both on fresh questions."""
     trait = vector.trait
     rollouts = _plan(draw_questions(VALIDATION_SEED, N_VALIDATION))
-    validation = {
-        (layer, alpha): float(_shows(asker, trait, rollouts, layer, alpha * vector.vector_ld[layer]).mean())
-        for layer in range(1, vector.n_layers)
-        for alpha in ALPHAS
-    }
+    points = [(layer, alpha) for layer in range(1, vector.n_layers) for alpha in ALPHAS]
+    shown = _show(asker, trait, rollouts, [{layer: alpha * vector.vector_ld[layer]} for layer, alpha in points])
+    validation = {point: float(shown_n.mean()) for point, shown_n in zip(points, shown, strict=True)}
     # Of equal rates the weaker, deeper one.
     layer, alpha = max(validation, key=lambda point: (validation[point], -point[1], point[0]))
     questions = draw_questions(TEST_SEED, n_test)
     rollouts = _plan(questions)
     addition_d = (alpha * vector.vector_ld[layer]).astype(np.float32)
     draw = np.random.default_rng([TEST_SEED, TRAITS.index(trait)])
-    random_rates = []
+    added: list[Additions] = [{}, {layer: addition_d}]
     for _ in range(n_random):
         random_d = draw.standard_normal(len(addition_d)).astype(np.float32)
-        random_d *= np.linalg.norm(addition_d) / np.linalg.norm(random_d)
-        random_rates.append(float(_shows(asker, trait, rollouts, layer, random_d).mean()))
+        added.append({layer: random_d * np.float32(np.linalg.norm(addition_d) / np.linalg.norm(random_d))})
+    base, steered, *random_rates = [float(shown_n.mean()) for shown_n in _show(asker, trait, rollouts, added)]
     rng = random.Random(f"suppression {trait} {TEST_SEED}")
     prompted = _plan(questions, [draw_system_prompt(rng, trait, positive=True) for _ in questions])
-    before_n = _shows(asker, trait, prompted, layer, None)
-    after_n = _shows(asker, trait, prompted, layer, SUPPRESSION * vector.vector_ld[layer])
+    before_n, after_n = _show(asker, trait, prompted, [{}, {layer: SUPPRESSION * vector.vector_ld[layer]}])
     fall_n = before_n.astype(float) - after_n.astype(float)
     error = 1.959964 * float(fall_n.std(ddof=1)) / math.sqrt(len(fall_n))
     return SteeredTrait(
@@ -104,8 +102,8 @@ def measure_trait(asker: Asker, vector: PersonaVector, n_test: int, n_random: in
         layer=layer,
         alpha=alpha,
         validation={f"{own_layer} {own_alpha:g}": rate for (own_layer, own_alpha), rate in validation.items()},
-        base_rate=float(_shows(asker, trait, rollouts, layer, None).mean()),
-        steered_rate=float(_shows(asker, trait, rollouts, layer, addition_d).mean()),
+        base_rate=base,
+        steered_rate=steered,
         random_rates=random_rates,
         prompted_rate=float(before_n.mean()),
         suppressed_rate=float(after_n.mean()),
@@ -138,14 +136,17 @@ def _plan(questions: Sequence[str], systems: Sequence[str] | None = None) -> lis
     ]
 
 
-def _shows(
-    asker: Asker, trait: str, rollouts: Sequence[Rollout], layer: int, addition_d: npt.NDArray[np.float32] | None
-) -> npt.NDArray[np.bool_]:
-    additions = None if addition_d is None else {layer: addition_d.astype(np.float32)}
-    answers = asker.answer(None, rollouts, additions)
-    return np.array(
-        [trait in judge_turn(own.text, answer.text) for own, answer in zip(rollouts, answers, strict=True)], dtype=bool
+def _show(
+    asker: Asker, trait: str, rollouts: Sequence[Rollout], added: Sequence[Additions]
+) -> list[npt.NDArray[np.bool_]]:
+    """Return for everything that is added which answers show the trait."""
+    own: list[Additions] = [{layer: vector_d.astype(np.float32) for layer, vector_d in one.items()} for one in added]
+    asked = [rollout for _ in own for rollout in rollouts]
+    answers = asker.answer(None, asked, [one for one in own for _ in rollouts])
+    shown_n = np.array(
+        [trait in judge_turn(rollout.text, answer.text) for rollout, answer in zip(asked, answers, strict=True)]
     )
+    return list(shown_n.reshape(len(own), len(rollouts)))
 
 
 def _format(own: SteeredTrait) -> str:

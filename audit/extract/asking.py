@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from audit.answers import Answer, Generator
 from audit.events import Event, Listener, StageAdvanced, StageFinished, StageStarted
 from audit.extract.rollouts import Rollout, make_messages, seed_of
 from audit.extract.sheet import RolloutSheet
 from audit.model.chat import RenderedTurn, TokenizedTurn, render_prompt, render_prompt_or_none, render_turn
-from audit.model.generate import GENERATION_VERSION, sample_answers
+from audit.model.generate import GENERATION_VERSION, Additions, sample_answers
 from audit.model.load import LoadedModel
-from audit.model.steer import steered
 from audit.model.tokens import tokenize_turns
 from audit.samples import Message, Turn, answer_turn
 from audit.traits import Judge, Judgement, TraitSpec
@@ -30,9 +26,6 @@ SHARD_ROLLOUTS = 512
 """Answers that are kept together: a kill costs at most so many."""
 
 JUDGED_SHARD = 64
-
-Additions = Mapping[int, npt.NDArray[np.float32]]
-"""Layer to the vector [d] that is added there while answers are made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +36,9 @@ class Sampling:
     temperature: float = 1.0
     max_new_tokens: int = 256
     batch_tokens: int = 2048
+
+
+_NOTHING: Additions = {}
 
 
 class Asker:
@@ -57,13 +53,13 @@ class Asker:
         self.has_system = render_prompt_or_none(model, _open_turn(question)) is not None
 
     def answer(
-        self, stage: str | None, rollouts: Sequence[Rollout], additions: Additions | None = None
+        self, stage: str | None, rollouts: Sequence[Rollout], additions: Sequence[Additions] | None = None
     ) -> list[Answer]:
         """Return an answer to every rollout, in order.
 
         Args:
             stage: what a listener is told; None: nothing.
-            additions: the model is steered by them.
+            additions: for every rollout, layer to a vector [d] that is added there while its answer is made.
 
         Raises:
             ModelError: a single prompt does not fit into the device's memory.
@@ -77,18 +73,16 @@ class Asker:
         first = {key: place for place, key in reversed(list(enumerate(keys)))}
         for start in range(0, len(missing), SHARD_ROLLOUTS):
             own = [first[key] for key in missing[start : start + SHARD_ROLLOUTS]]
-            with steered(self.model, additions or {}):
-                found = sample_answers(
-                    self.model,
-                    [prompts[place] for place in own],
-                    seeds=[seed_of(self.sampling.seed, prompts[place], rollouts[place].draw) for place in own],
-                    temperature=self.sampling.temperature,
-                    max_new_tokens=self.sampling.max_new_tokens,
-                    max_tokens=self.model.context_tokens,
-                    batch_tokens=self.sampling.batch_tokens,
-                    # In rounds an answer is encoded anew and its earlier tokens would lose what was added to them.
-                    is_one_round=bool(additions),
-                )
+            found = sample_answers(
+                self.model,
+                [prompts[place] for place in own],
+                seeds=[seed_of(self.sampling.seed, prompts[place], rollouts[place].draw) for place in own],
+                temperature=self.sampling.temperature,
+                max_new_tokens=self.sampling.max_new_tokens,
+                max_tokens=self.model.context_tokens,
+                batch_tokens=self.sampling.batch_tokens,
+                additions=[additions[place] for place in own] if additions else None,
+            )
             made = {keys[place]: (prompts[place], answer) for place, answer in zip(own, found, strict=True)}
             self._sheet.write_answers(made)
             answers |= {key: answer for key, (_, answer) in made.items()}
@@ -103,7 +97,7 @@ class Asker:
         spec: TraitSpec,
         rollouts: Sequence[Rollout],
         answers: Sequence[Answer],
-        additions: Additions | None = None,
+        additions: Sequence[Additions] | None = None,
     ) -> list[Judgement]:
         """Return what the judge says of every answer; of an empty one nothing.
 
@@ -142,10 +136,15 @@ class Asker:
             found[place] = tokens if isinstance(tokens, TokenizedTurn) and tokens.start else None
         return found
 
-    def find_keys(self, rollouts: Sequence[Rollout], additions: Additions | None = None) -> list[bytes]:
+    def find_keys(self, rollouts: Sequence[Rollout], additions: Sequence[Additions] | None = None) -> list[bytes]:
         """Return what the answers are kept under."""
-        generator = Generator(self.model.id, self._identity(additions or {}))
-        return [generator.key(f"{rollout.draw}\0{self._render(rollout)}") for rollout in rollouts]
+        generators: dict[int, Generator] = {}
+        keys = []
+        for rollout, own in zip(rollouts, additions or [_NOTHING] * len(rollouts), strict=True):
+            if id(own) not in generators:
+                generators[id(own)] = Generator(self.model.id, self._identity(own))
+            keys.append(generators[id(own)].key(f"{rollout.draw}\0{self._render(rollout)}"))
+        return keys
 
     def _tell(self, stage: str | None, event: Event) -> None:
         if stage is not None:

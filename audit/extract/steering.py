@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audit.events import Listener, StageAdvanced, StageFinished, StageStarted, ignore_events
 from audit.extract.asking import Asker
 from audit.extract.rollouts import Rollout
+from audit.model.generate import Additions
 from audit.traits import Judge, Judgement, TraitSpec
 
 SHOWN = 50.0
@@ -52,20 +52,18 @@ def measure_steering(
     vector_ld: npt.NDArray[np.float32],
     points: Sequence[tuple[int, float]],
     rollouts: Sequence[Rollout],
-    listener: Listener = ignore_events,
 ) -> list[SteeringPoint]:
     """Answer rollouts under every (layer, multiple) of a vector, and judge what comes out."""
-    found = []
-    stage = f"{spec.name}: steering"
-    listener(StageStarted(stage, len(points) * len(rollouts), "answers"))
+    # All points at once: every row of a batch is steered by its own vector.
+    asked = [rollout for _ in points for rollout in rollouts]
+    additions: list[Additions] = []
     for layer, alpha in points:
-        additions = {layer: (alpha * vector_ld[layer]).astype(np.float32)} if alpha else None
-        answers = asker.answer(None, rollouts, additions)
-        judged = asker.judge(None, judge, spec, rollouts, answers, additions)
-        found.append(_summarise(layer, alpha, judged))
-        listener(StageAdvanced(stage, len(rollouts)))
-    listener(StageFinished(stage))
-    return found
+        own: Additions = {layer: (alpha * vector_ld[layer]).astype(np.float32)} if alpha else {}
+        additions += [own] * len(rollouts)
+    answers = asker.answer(f"{spec.name}: steering", asked, additions)
+    judged = asker.judge(f"{spec.name}: judging what was steered", judge, spec, asked, answers, additions)
+    n = len(rollouts)
+    return [_summarise(*point, judged[place * n : (place + 1) * n]) for place, point in enumerate(points)]
 
 
 def _summarise(layer: int, alpha: float, judged: Sequence[Judgement]) -> SteeringPoint:

@@ -156,18 +156,16 @@ class TraitJob:
     def _ask(self, kind: Kind, n_rollouts: int) -> tuple[list[_Pair], npt.NDArray[np.bool_], Yield]:
         spec = self._spec
         planned = plan_pairs(spec, kind, n_rollouts)
-        sides: list[list[_Answered]] = []
-        judged: list[list[Judgement] | None] = []
-        for place, side in enumerate(("positive", "negative")):
-            rollouts = [pair[place] for pair in planned]
-            answers = self._asker.answer(f"{spec.name}: answering {kind} questions, {side}", rollouts)
-            found = None
-            if self._judge is not None:
-                stage = f"{spec.name}: judging {kind} questions, {side}"
-                found = self._asker.judge(stage, self._judge, spec, rollouts, answers)
-            judged.append(found)
-            sides.append(list(zip(rollouts, answers, strict=True)))
-        pairs = list(zip(*sides, strict=True))
+        # Both sides together: the fewer batches there are, the less is waited for a batch's last answer.
+        rollouts = [pair[side] for side in (0, 1) for pair in planned]
+        answers = self._asker.answer(f"{spec.name}: answering {kind} questions", rollouts)
+        judged: list[Sequence[Judgement] | None] = [None, None]
+        if self._judge is not None:
+            stage = f"{spec.name}: judging {kind} questions"
+            found = self._asker.judge(stage, self._judge, spec, rollouts, answers)
+            judged = [found[: len(planned)], found[len(planned) :]]
+        answered = list(zip(rollouts, answers, strict=True))
+        pairs = list(zip(answered[: len(planned)], answered[len(planned) :], strict=True))
         answered_i = np.array([all(answer.text.strip() for _, answer in pair) for pair in pairs], dtype=bool)
         kept_i, found_yield = filter_pairs(answered_i, *judged)
         return pairs, kept_i, found_yield
@@ -272,7 +270,7 @@ class TraitJob:
         by_layer: list[SteeringPoint] = []
         if self._judge is not None and self._has_steering:
             points = [(own, CHOICE_ALPHA) for own in range(1, n_layers)]
-            by_layer = measure_steering(self._asker, self._judge, spec, vector_ld, points, even, self._listener)
+            by_layer = measure_steering(self._asker, self._judge, spec, vector_ld, points, even)
             if self._layer_by == "steering":
                 layer = pick_steered_layer(by_layer) or layer
         if layer is None:
@@ -280,7 +278,7 @@ class TraitJob:
         curve: list[SteeringPoint] = []
         if self._judge is not None and self._has_steering:
             points = [(layer, alpha) for alpha in CURVE]
-            curve = measure_steering(self._asker, self._judge, spec, vector_ld, points, odd, self._listener)
+            curve = measure_steering(self._asker, self._judge, spec, vector_ld, points, odd)
         return layer, tuple(by_layer), tuple(curve)
 
     def _warn(self, trust: Trust, layer: int, found: Yield) -> tuple[str, ...]:

@@ -7,10 +7,11 @@ prompts and the limits, never on speed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from audit.answers import Answer
@@ -33,6 +34,7 @@ GENERATION_PARAMETERS: dict[str, Any] = {
 GENERATION_VERSION = 3
 """Raised when a change of how answers are made may change one: cached answers of an earlier version are not used."""
 
+Additions = Mapping[int, npt.NDArray[np.float32]]
 POOL = "cached_batches"
 ROUNDS = "rounds"
 
@@ -82,7 +84,7 @@ def sample_answers(
     max_tokens: int,
     batch_tokens: int,
     way: str | None = None,
-    is_one_round: bool = False,
+    additions: Sequence[Additions] | None = None,
 ) -> list[Answer]:
     """Answer each rendered prompt with tokens drawn from the model's whole distribution, in order.
 
@@ -91,8 +93,7 @@ def sample_answers(
             what shares a batch decides nothing but the last bits of the logits.
         temperature: that logits are divided by.
         max_tokens, batch_tokens, way: as in `answer_prompts`.
-        is_one_round: a model that generates in rounds makes each answer in one, so that every token of it is the last
-            of a forward pass once, and only once.
+        additions: for every prompt, layer to a vector [d] that is added there while its answer is made.
 
     Raises:
         ModelError: a single prompt does not fit into the device's memory.
@@ -100,7 +101,9 @@ def sample_answers(
     rows = _make_rows(model, prompts, max_new_tokens, max_tokens)
     for row, seed in zip(rows, seeds, strict=True):
         row.draws, row.temperature = np.random.default_rng(list(seed)).random(max(row.room, 0)), temperature
-    _answer_rows(model, rows, batch_tokens, way, is_one_round=is_one_round)
+    for row, own in zip(rows, additions or (), strict=False):
+        row.additions = own
+    _answer_rows(model, rows, batch_tokens, way)
     return [row.to_answer(model) for row in rows]
 
 
@@ -112,9 +115,7 @@ def _make_rows(model: LoadedModel, prompts: Sequence[str], max_new_tokens: int, 
     ]
 
 
-def _answer_rows(
-    model: LoadedModel, rows: Sequence[PromptRow], batch_tokens: int, way: str | None, *, is_one_round: bool = False
-) -> None:
+def _answer_rows(model: LoadedModel, rows: Sequence[PromptRow], batch_tokens: int, way: str | None) -> None:
     # A prompt without a single token gives a model nothing to go on from.
     answerable = [row for row in rows if row.room > 0 and row.ids]
     stop_text = PLAIN_STOP if model.template.name == "plain" else ""
@@ -128,7 +129,6 @@ def _answer_rows(
                 batch_tokens=batch_tokens,
                 stop_text=stop_text,
                 parameters=GENERATION_PARAMETERS,
-                is_one_round=is_one_round,
             )
         _answer_lost(model, [row for row in answerable if row.is_lost], batch_tokens, stop_text)
 
@@ -146,7 +146,6 @@ def _answer_lost(model: LoadedModel, rows: list[PromptRow], batch_tokens: int, s
                 batch_tokens=batch_tokens,
                 stop_text=stop_text,
                 parameters=GENERATION_PARAMETERS,
-                is_one_round=True,
             )
     for row in rows:
         if row.is_lost or not row.is_done:

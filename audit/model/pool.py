@@ -21,6 +21,7 @@ from audit.model.choosing import choose_tokens
 from audit.model.load import LoadedModel
 from audit.model.rows import PromptRow
 from audit.model.slots import SlotLayer
+from audit.model.steer import Steering, steered
 
 _MAX_ROWS = 128
 _REFILL_SHARE = 0.75
@@ -38,7 +39,17 @@ def answer_in_pool(model: LoadedModel, rows: Sequence[PromptRow], *, batch_token
     Raises:
         ModelError: a single row does not fit into the device's memory.
     """
-    pool = Pool(model, model.stop_ids)
+    with steered(model, rows) as steering:
+        _run_pool(model, rows, steering, batch_tokens=batch_tokens, stop_text=stop_text)
+    if stop_text:
+        for row in rows:
+            row.cut_at(model, stop_text)
+
+
+def _run_pool(
+    model: LoadedModel, rows: Sequence[PromptRow], steering: Steering, *, batch_tokens: int, stop_text: str
+) -> None:
+    pool = Pool(model, model.stop_ids, steering)
     waiting = sorted(rows, key=lambda row: -row.n_tokens)
     n_most, n_full, n_steps = _MAX_ROWS, 0, 0
     is_filling = True
@@ -66,13 +77,14 @@ def answer_in_pool(model: LoadedModel, rows: Sequence[PromptRow], *, batch_token
             pool.drop_done()
             continue
         # Outside the handler: the exception's frames hold the tensors that have to go.
+        for row in pool.rows:
+            if row.additions:
+                # Encoded anew, its tokens would lose what was added to them.
+                row.begin_anew()
         waiting = sorted([*pool.rows, *waiting], key=lambda row: -row.n_tokens)
-        pool, n_full, is_filling = Pool(model, model.stop_ids), 0, True
+        pool, n_full, is_filling = Pool(model, model.stop_ids, steering), 0, True
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-    if stop_text:
-        for row in rows:
-            row.cut_at(model, stop_text)
 
 
 def _choose_rows(
@@ -97,8 +109,9 @@ def _choose_rows(
 class Pool:
     """Rows that grow together by a token a step."""
 
-    def __init__(self, model: LoadedModel, stop_ids: Sequence[int]) -> None:
+    def __init__(self, model: LoadedModel, stop_ids: Sequence[int], steering: Steering | None = None) -> None:
         self.rows: list[PromptRow] = []
+        self._steering = steering or Steering((), model.d_hidden)
         self._module: Any = model.module
         self._device = model.device
         self._pad_id = choose_pad_id(model.tokenizer)
@@ -113,6 +126,7 @@ class Pool:
         """Encode rows, give each its next token, and take them in; returns their logits [n, v] float32."""
         ids_nt, mask_nt = pad_left([row.ids + row.answer for row in rows], self._pad_id, self._device)
         cache: Any = Cache(layer_class_to_replicate=SlotLayer)
+        self._steering.take(rows)
         logits_nv = self._run(ids_nt, mask_nt, (mask_nt.cumsum(1) - 1).clamp(min=0), cache)
         last_n1 = choose_tokens(rows, logits_nv)
         if self.rows:
@@ -131,6 +145,7 @@ class Pool:
     def step(self) -> Tensor:
         """Give every row its next token; returns their logits [n, v] float32."""
         mask_nt = torch.nn.functional.pad(self._mask_nt, (0, 1), value=1)
+        self._steering.take(self.rows)
         logits_nv = self._run(self._last_n1, mask_nt, mask_nt.sum(dim=1, keepdim=True) - 1, self._cache)
         self._mask_nt, self._last_n1 = mask_nt, choose_tokens(self.rows, logits_nv)
         self._grow(self.rows, self._last_n1, logits_nv)

@@ -19,6 +19,7 @@ from audit.model.batches import choose_pad_id, pad_left, plan_batches, run_batch
 from audit.model.choosing import choose_tokens
 from audit.model.load import LoadedModel
 from audit.model.rows import PromptRow
+from audit.model.steer import Steering, steered
 
 # Its constructor carries no annotations.
 _config_class: Any = GenerationConfig
@@ -34,20 +35,23 @@ def answer_in_rounds(
     batch_tokens: int,
     stop_text: str,
     parameters: dict[str, Any],
-    is_one_round: bool = False,
 ) -> None:
-    """Let every row grow to its end, in rounds or in a single one.
+    """Let every row grow to its end.
+
+    Steered rows take a single round: in a second one their earlier tokens would be encoded anew, without what was
+    added to them.
 
     Raises:
         ModelError: a single row does not fit into the device's memory.
     """
     waiting, n_rounds = list(rows), 0
-    with _neutral_generation(model.module):
+    is_one_round = any(row.additions for row in rows)
+    with _neutral_generation(model.module), steered(model, rows) as steering:
         while waiting:
             n_tokens = _ROUND_TOKENS[min(n_rounds, len(_ROUND_TOKENS) - 1)]
             if is_one_round:
                 n_tokens = max(row.room for row in waiting)
-            _answer_round(model, waiting, n_tokens, batch_tokens, parameters)
+            _answer_round(model, waiting, n_tokens, batch_tokens, parameters, steering)
             for row in waiting:
                 row.cut_at(model, stop_text)
             waiting = [row for row in waiting if not row.is_done]
@@ -55,13 +59,20 @@ def answer_in_rounds(
 
 
 def _answer_round(
-    model: LoadedModel, rows: list[PromptRow], n_tokens: int, batch_tokens: int, parameters: dict[str, Any]
+    model: LoadedModel,
+    rows: list[PromptRow],
+    n_tokens: int,
+    batch_tokens: int,
+    parameters: dict[str, Any],
+    steering: Steering,
 ) -> None:
     """Let every row grow by up to `n_tokens` tokens, or to its end."""
     lengths = [row.n_tokens + min(n_tokens, row.room - len(row.answer)) for row in rows]
 
     def run(batch: list[int]) -> None:
-        _grow_rows(model, [rows[position] for position in batch], n_tokens, parameters)
+        own = [rows[position] for position in batch]
+        steering.take(own)
+        _grow_rows(model, own, n_tokens, parameters)
 
     run_batches(plan_batches(lengths, batch_tokens, _MAX_ROWS), run)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +25,7 @@ class PromptRow:
         is_lost: the model cannot name the next token: its logits are not numbers, and the largest is one by chance.
         draws: a number from 0 to 1 for every token of the answer, which is drawn by them; None: greedy.
         temperature: of what is drawn.
+        additions: layer to a vector [d] that is added there while the answer is made.
     """
 
     ids: list[int]
@@ -35,6 +36,7 @@ class PromptRow:
     is_lost: bool = False
     draws: npt.NDArray[np.float64] | None = None
     temperature: float = 1.0
+    additions: Mapping[int, npt.NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def is_done(self) -> bool:

@@ -195,7 +195,7 @@ def test_a_killed_extraction_goes_on_and_ends_as_an_undisturbed_one(
     model: LoadedModel, small: TraitSpec, tmp_path: Path
 ) -> None:
     undisturbed = extract(model, small, tmp_path / "one")
-    for stage in ("answering extraction questions, negative", "judging extraction", "reading activations"):
+    for stage in ("answering extraction questions", "judging extraction", "reading activations"):
         with pytest.raises(Killed):
             extract(model, small, tmp_path / "two", listener=stop_at(stage, 1))
     exact = DemoJudge()

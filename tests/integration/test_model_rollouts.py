@@ -17,7 +17,7 @@ from audit.model.activations import read_activations
 from audit.model.chat import RenderedTurn, TokenizedTurn, render_turn, tokenize_turns
 from audit.model.generate import answer_prompts, sample_answers
 from audit.model.load import LoadedModel, load_model
-from audit.model.steer import steered
+from audit.model.pool import Pool
 from audit.samples import Message, answer_turn
 from tests import models
 
@@ -102,33 +102,49 @@ def naive_steered(module: Any, tokenizer: Any, prompt: str, layer: int, addition
     return ids[first + 1 :]
 
 
-def test_steering_adds_the_vector_at_every_token_that_is_chosen_from(model: LoadedModel) -> None:
+@pytest.mark.parametrize("way", ["cached_batches", "rounds"])
+def test_steering_adds_its_own_vector_to_every_row_at_every_token_that_is_chosen_from(
+    model: LoadedModel, way: str
+) -> None:
     path = str(models.model_path("llama"))
     module = transformers.AutoModelForCausalLM.from_pretrained(path)
     tokenizer = transformers.AutoTokenizer.from_pretrained(path)
-    addition_d = np.random.default_rng(1).normal(size=models.D_HIDDEN).astype(np.float32) * 4
-    plain = [answer.text for answer in answer_prompts(model, PROMPTS, seed=0, **LIMITS)]
-    with steered(model, {2: addition_d}):
-        found = [answer.text for answer in answer_prompts(model, PROMPTS, seed=0, **LIMITS)]
-    assert found != plain
-    for prompt, text in zip(PROMPTS, found, strict=True):
-        ids = naive_steered(module, tokenizer, prompt, 2, addition_d, LIMITS["max_new_tokens"])
+    draw = np.random.default_rng(1)
+    additions: list[dict[int, np.ndarray]] = [
+        {1 + n % 3: draw.normal(size=models.D_HIDDEN).astype(np.float32) * 4} if n % 4 else {}
+        for n in range(len(PROMPTS))
+    ]
+    plain = sample(model, PROMPTS, temperature=1e-4)
+    found = sample(model, PROMPTS, temperature=1e-4, additions=additions, way=way)
+    for n, (prompt, text) in enumerate(zip(PROMPTS, found, strict=True)):
+        assert additions[n] or text == plain[n]
+        layer, addition_d = next(iter(additions[n].items()), (1, np.zeros(models.D_HIDDEN, dtype=np.float32)))
+        ids = naive_steered(module, tokenizer, prompt, layer, addition_d, LIMITS["max_new_tokens"])
         stops = [place for place, token in enumerate(ids) if token in model.stop_ids]
         ids = ids[: stops[0]] if stops else ids
         assert tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False) == text
+    assert found != plain
 
 
-def test_no_vector_stays_on_a_model(model: LoadedModel) -> None:
-    plain = answer_prompts(model, PROMPTS, seed=0, **LIMITS)
+def test_no_vector_stays_on_a_model(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = sample(model, PROMPTS)
     addition_d = np.full(models.D_HIDDEN, 9.0, dtype=np.float32)
-    with pytest.raises(KeyboardInterrupt), steered(model, {1: addition_d, 3: addition_d}):
+    additions = [{1: addition_d, 3: addition_d}] * len(PROMPTS)
+
+    def interrupt(self: Pool) -> None:
         raise KeyboardInterrupt
-    assert answer_prompts(model, PROMPTS, seed=0, **LIMITS) == plain
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Pool, "step", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            sample(model, PROMPTS, additions=additions)
     assert not any(block._forward_hooks for block in model.blocks)
-    with pytest.raises(VectorError), steered(model, {models.N_LAYERS + 1: addition_d}):
-        pass
-    with pytest.raises(VectorError), steered(model, {1: addition_d[:-1]}):
-        pass
+    assert sample(model, PROMPTS, additions=additions) != plain
+    assert not any(block._forward_hooks for block in model.blocks)
+    assert sample(model, PROMPTS) == plain
+    for layer, wrong_d in ((models.N_LAYERS + 1, addition_d), (1, addition_d[:-1])):
+        with pytest.raises(VectorError):
+            sample(model, PROMPTS[:1], additions=[{layer: wrong_d}])
 
 
 def tokenize(model: LoadedModel, *, has_system: bool) -> list[TokenizedTurn]:
