@@ -99,7 +99,9 @@ class Asker:
         answers: Sequence[Answer],
         additions: Sequence[Additions] | None = None,
     ) -> list[Judgement]:
-        """Return what the judge says of every answer; of an empty one nothing.
+        """Return what the judge says of every answer.
+
+        A void judgement is not kept: a server may have failed, and the same command asks again.
 
         Raises:
             AuditError: the judge cannot be asked at all.
@@ -107,14 +109,14 @@ class Asker:
         """
         digest = _digest({"judge": judge.identity, "spec": spec.digest})
         keys = self.find_keys(rollouts, additions)
-        judged = self._sheet.read_judgements(keys, digest)
+        judged = {key: own for key, own in self._sheet.read_judgements(keys, digest).items() if _is_whole(own)}
         missing = [place for place, key in enumerate(keys) if key not in judged and answers[place].text.strip()]
         self._tell(stage, StageStarted(stage or "", len(keys), "answers", len(keys) - len(missing)))
         for start in range(0, len(missing), JUDGED_SHARD):
             own = missing[start : start + JUDGED_SHARD]
             found = judge.judge(spec, [(rollouts[place].text, answers[place].text) for place in own])
             made = {keys[place]: judgement for place, judgement in zip(own, found, strict=True)}
-            self._sheet.write_judgements(made, digest)
+            self._sheet.write_judgements({key: own for key, own in made.items() if _is_whole(own)}, digest)
             judged |= made
             self._tell(stage, StageAdvanced(stage or "", len(own)))
         self._tell(stage, StageFinished(stage or ""))
@@ -176,6 +178,10 @@ def without_system(rollouts: Sequence[Rollout]) -> list[Rollout]:
 
 def _open_turn(messages: tuple[Message, ...]) -> Turn:
     return Turn("response", len(messages), "answer", messages, "", Message("assistant", ""), "")
+
+
+def _is_whole(judgement: Judgement) -> bool:
+    return judgement.trait is not None and judgement.coherence is not None
 
 
 def _digest(value: Any) -> str:

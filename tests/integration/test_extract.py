@@ -227,6 +227,23 @@ def test_no_pair_that_survives_is_a_clear_error_and_answers_stay(
     assert again.vector.trait == "evil"
 
 
+def test_a_judgement_that_did_not_come_is_asked_for_again(model: LoadedModel, small: TraitSpec, tmp_path: Path) -> None:
+    exact = DemoJudge()
+    undisturbed = extract(model, small, tmp_path / "one")
+
+    def fail_often(question: str, answer: str) -> Judgement:
+        return Judgement(None, 100.0) if len(answer) % 3 else exact.judge(small, [(question, answer)])[0]
+
+    failing = ScriptedJudge("demo", fail_often, exact.identity)
+    with pytest.raises(TraitError):
+        extract(model, small, tmp_path / "two", failing)
+    mended = ScriptedJudge("demo", lambda *pair: exact.judge(small, [pair])[0], exact.identity)
+    again = extract(model, small, tmp_path / "two", mended)
+    assert again.path.read_bytes() == undisturbed.path.read_bytes()
+    # What was said the first time is not asked for again.
+    assert mended.n_asked < 2 * 24 + 2 * 48
+
+
 def test_one_question_that_survives_is_too_few(model: LoadedModel, small: TraitSpec, tmp_path: Path) -> None:
     only = small.extraction_questions[0]
     exact = DemoJudge()
