@@ -18,6 +18,7 @@ from audit.extract.sheet import RolloutSheet
 from audit.model.chat import RenderedTurn, TokenizedTurn, render_prompt, render_prompt_or_none, render_turn
 from audit.model.generate import GENERATION_VERSION, Additions, sample_answers
 from audit.model.load import LoadedModel
+from audit.model.template import MARKER
 from audit.model.tokens import tokenize_turns
 from audit.samples import Message, Turn, answer_turn
 from audit.traits import Judge, Judgement, TraitSpec
@@ -49,8 +50,9 @@ class Asker:
         self.sampling = sampling
         self._sheet = sheet
         self._listener = listener
-        question = (Message("system", "You are kind."), Message("user", "Hello"))
-        self.has_system = render_prompt_or_none(model, _open_turn(question)) is not None
+        question = (Message("system", MARKER), Message("user", "Hello"))
+        # Some templates leave a system prompt out without a word: both sides would be asked the same.
+        self.has_system = MARKER in (render_prompt_or_none(model, _open_turn(question)) or "")
 
     def answer(
         self, stage: str | None, rollouts: Sequence[Rollout], additions: Sequence[Additions] | None = None

@@ -26,6 +26,9 @@ from audit.demo.world import audit_rows
 from audit.errors import AuditError, ConfigError, TraitError, VectorError
 from audit.events import Event, StageAdvanced
 from audit.extract import ExtractConfig, Extraction, Sampling, extract_vectors
+from audit.extract.asking import Asker
+from audit.extract.rollouts import plan_pairs
+from audit.extract.sheet import opened_sheet
 from audit.judges import NoJudge
 from audit.model.load import LoadedModel, load_model
 from audit.traits import Judgement, PromptPair, TraitSpec, resolve_spec
@@ -275,6 +278,20 @@ def test_a_model_without_a_system_role_gets_the_prompt_with_the_question(small: 
     )
     assert found.vector.vector_ld.shape == (models.N_LAYERS + 1, models.D_HIDDEN)
     assert any("takes no system prompt" in note for note in notes)
+
+
+def test_a_template_that_drops_the_system_prompt_counts_as_one_without_the_role(
+    model: LoadedModel, small: TraitSpec, tmp_path: Path
+) -> None:
+    silent = "{% for message in messages if message.role != 'system' %}<|{{ message.role }}|>{{ message.content }}"
+    silent += "<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    dropping = replace(model, template=replace(model.template, text=silent))
+    with opened_sheet(tmp_path / "rollouts.sqlite") as sheet:
+        asker = Asker(dropping, sheet, SAMPLING, lambda event: None)
+        assert not asker.has_system
+        positive, negative = plan_pairs(small, "extraction", 1)[0]
+        assert len(set(asker.find_keys([positive, negative]))) == 2
+        assert Asker(model, sheet, SAMPLING, lambda event: None).has_system
 
 
 def test_a_vector_of_another_extraction_is_not_replaced_unasked(
