@@ -120,34 +120,20 @@ def check_vectors(
 ) -> None:
     """Check that persona vectors can be used and separate answers better than chance. Exit 2 if not.
 
-    The separation is measured again from the held-out answers that a vector's report keeps. With --model also check
-    that the vectors were measured on it.
+    The separation is measured again from the held-out answers that a vector's report keeps; of one that keeps none,
+    what the report says of its layer counts. With --model also check that the vectors were measured on it.
     """
     from audit.cli.vectors_view import describe_vector
-    from audit.extract.trust import recheck_vector
-    from audit.vectors import check_fit, load_vector, read_report, vector_files
+    from audit.vectors import check_fit, load_vector, vector_files
 
     loaded = [load_vector(path) for path in vector_files(files)]
     findings: dict[str, list[str]] = {vector.path: [] for vector in loaded}
     failed: dict[str, str] = {}
     for vector in loaded:
-        separation = None
-        if not vector.has_report:
-            findings[vector.path].append("no report: nothing tells how well it separates")
-        else:
-            separation = recheck_vector(vector.vector_ld, vector.layer, read_report(vector.path))
-            if separation is None:
-                findings[vector.path].append("its report keeps no answers to measure the separation from again")
-        if separation is not None:
-            figures = (
-                f"AUC {separation.auc:.3f} ({separation.low:.3f} to {separation.high:.3f}), null band up to "
-                f"{separation.null_band:.3f}"
-            )
-            if separation.is_above_chance:
-                findings[vector.path].append(f"held-out answers separate: {figures}")
-            else:
-                failed[vector.path] = f"held-out answers separate no better than by chance: {figures}"
-                findings[vector.path].append(failed[vector.path])
+        finding, is_failed = _check_separation(vector)
+        findings[vector.path].append(finding)
+        if is_failed:
+            failed[vector.path] = finding
         if vector.fingerprint is None:
             findings[vector.path].append("no fingerprint: it does not say which model it was measured on")
     if model is not None:
@@ -168,6 +154,38 @@ def check_vectors(
             click.echo(f"    {neutralise(finding)}")
     if failed and not force:
         ctx.exit(EXIT_USER)
+
+
+def _check_separation(vector: PersonaVector) -> tuple[str, bool]:
+    """Return what is found of how a vector separates, and whether it fails by that."""
+    from audit.extract.trust import recheck_vector
+    from audit.vectors import find_auc, read_report
+
+    if not vector.has_report:
+        return "no report: nothing tells how well it separates", False
+    report = read_report(vector.path)
+    try:
+        separation = recheck_vector(vector.vector_ld, vector.layer, report)
+    except VectorError as error:
+        return f"{error.finding} ({error.cure})", True
+    if separation is not None:
+        figures = (
+            f"AUC {separation.auc:.3f} ({separation.low:.3f} to {separation.high:.3f}), null band up to "
+            f"{separation.null_band:.3f}"
+        )
+        if separation.is_above_chance:
+            return f"held-out answers separate: {figures}", False
+        return f"held-out answers separate no better than by chance: {figures}", True
+    unchecked = "its report keeps no answers to measure the separation from again"
+    found = find_auc(report, vector.n_layers)
+    if found is None:
+        return unchecked, False
+    auc = float(found.auc_l[vector.layer])
+    chance = 0.5 if found.null_l is None else float(found.null_l[vector.layer])
+    # Neither is above what is no number.
+    is_failed = not auc > chance
+    figures = f"AUC {auc:.3f}" + ("" if found.null_l is None else f", null band up to {chance:.3f}")
+    return f"{unchecked}; by what it says: {figures}" + (", no better than chance" if is_failed else ""), is_failed
 
 
 def _print_json(value: Any) -> None:

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from audit.errors import VectorError
 from audit.extract.statistics import N_BOOTSTRAP, Separation, bootstrap_auc, measure_auc, measure_separation
 
 _Array = npt.NDArray[np.float32]
 
 CHECK_SEED = 0
+_CHECK = "check_"
 LEAST_ANSWERS = 5
 """Fewer answers than this on a side of the reported half say nothing."""
 
@@ -137,14 +139,32 @@ def recheck_vector(
 
     Args:
         report: the arrays of the vector's file.
+
+    Raises:
+        VectorError: what the report keeps belongs to another layer, or is damaged.
     """
-    names = ("check_state_nd", "check_is_positive_n", "check_question_n", "check_shuffled_bd", "check_layer")
-    if any(name not in report for name in names) or int(report["check_layer"][0]) != layer:
+    if not any(name.startswith(_CHECK) for name in report):
         return None
-    state_nd, positive_n, question_n, shuffled_bd = (report[name] for name in names[:4])
-    n, d_hidden = len(positive_n), vector_ld.shape[1]
-    if state_nd.shape != (n, d_hidden) or question_n.shape != (n,) or shuffled_bd.shape[1:] != (d_hidden,):
-        return None
+    names = ("layer", "state_nd", "is_positive_n", "question_n", "shuffled_bd")
+    empty = np.zeros(0)
+    layer_1, state_nd, positive_n, question_n, shuffled_bd = (report.get(_CHECK + name, empty) for name in names)
+    n, d_hidden = len(state_nd), vector_ld.shape[1]
+    is_whole = (
+        layer_1.tolist() == [layer]
+        and n > 0
+        and state_nd.shape == (n, d_hidden)
+        and positive_n.shape == question_n.shape == (n,)
+        and question_n.dtype.kind in "iu"
+        and shuffled_bd.shape == (len(shuffled_bd), d_hidden)
+        and len(shuffled_bd) > 0
+        and bool(np.isfinite(state_nd).all() and np.isfinite(shuffled_bd).all())
+    )
+    if not is_whole:
+        raise VectorError(
+            "report",
+            f"the answers that it keeps for a check are damaged, or of another layer than {layer}",
+            "extract the vector anew",
+        )
     return measure_separation(
         vector_ld[layer],
         state_nd,

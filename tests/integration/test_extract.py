@@ -177,6 +177,46 @@ def test_a_direction_put_in_place_of_the_vector_fails_the_check(extracted: Extra
     assert check(path)[0] == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("check_layer", [1]),
+        ("check_layer", []),
+        ("check_layer", None),
+        ("check_state_nd", np.zeros((0, 128))),
+        ("check_is_positive_n", [[1], [0]]),
+        ("check_shuffled_bd", np.zeros((0, 128))),
+        ("check_question_n", None),
+    ],
+)
+def test_a_report_whose_held_out_answers_are_damaged_fails_the_check(
+    extracted: Extraction, tmp_path: Path, name: str, value: Any
+) -> None:
+    report = {own: array for own, array in read_report(extracted.path).items() if own != name}
+    if value is not None:
+        report[name] = np.array(value, dtype=np.int32 if name == "check_layer" else np.float32)
+    if name == "check_layer" and value == [extracted.vector.layer]:
+        report[name] += 1
+    path = tmp_path / f"{TRAIT}.safetensors"
+    save_vector(path, replace(extracted.vector, sha256="", path=""), report)
+    code, (found,) = check(path)
+    assert code == 2
+    assert found["passed"] is False
+    assert "damaged" in found["findings"][0]
+    assert check(path, "--force")[0] == 0
+
+
+@pytest.mark.parametrize(("null", "code"), [(0.0, 0), (1.0, 2), (np.nan, 2)])
+def test_without_held_out_answers_what_the_report_says_counts(
+    extracted: Extraction, tmp_path: Path, null: float, code: int
+) -> None:
+    report = {own: array for own, array in read_report(extracted.path).items() if not own.startswith("check_")}
+    report["null_auc_l"] = np.full_like(report["null_auc_l"], null)
+    path = tmp_path / f"{TRAIT}.safetensors"
+    save_vector(path, replace(extracted.vector, sha256="", path=""), report)
+    assert check(path)[0] == code
+
+
 class Killed(Exception):
     """Stands for a kill."""
 
