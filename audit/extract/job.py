@@ -30,6 +30,8 @@ from audit.vectors import PURPOSES, SUFFIX, PersonaVector, collect_details, load
 
 RECIPE = "persona-audit vectors extract"
 SHEET_FILE = "rollouts.sqlite"
+LEAST_TEMPERATURE, MOST_TEMPERATURE = 1e-4, 100.0
+"""Below, logits that are divided by it leave the numbers that there are; above, nothing of the model is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,19 @@ class ExtractConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("n_rollouts", 1), ("n_evaluation", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"--{name.replace('n_', '')}", f"must be at least {least}")
-        if self.sampling.max_new_tokens < 1:
-            raise ConfigError("--max-new-tokens", "must be at least 1")
-        if not self.sampling.temperature > 0:
-            raise ConfigError("--temperature", "must be above 0", "a small number such as 0.1 is nearly greedy")
+        sampling = self.sampling
+        for option, value, least in (
+            ("--rollouts", self.n_rollouts, 1),
+            ("--evaluation-rollouts", self.n_evaluation, 1),
+            ("--max-new-tokens", sampling.max_new_tokens, 1),
+            ("--batch-tokens", sampling.batch_tokens, 1),
+            ("--seed", sampling.seed, 0),
+        ):
+            if value < least:
+                raise ConfigError(option, f"must be at least {least}")
+        if not LEAST_TEMPERATURE <= sampling.temperature <= MOST_TEMPERATURE:
+            finding = f"must be from {LEAST_TEMPERATURE:g} to {MOST_TEMPERATURE:g}"
+            raise ConfigError("--temperature", finding, "a small number such as 0.1 is nearly greedy")
         if self.purpose not in PURPOSES:
             raise ConfigError("--purpose", f"{self.purpose!r} is not known", f"choose one of {', '.join(PURPOSES)}")
 

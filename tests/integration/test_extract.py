@@ -376,6 +376,27 @@ def test_traits_share_neutral_answers_and_know_their_cosines(
 
 
 @pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--rollouts", 0),
+        ("--evaluation-rollouts", 0),
+        ("--max-new-tokens", 0),
+        ("--batch-tokens", 0),
+        ("--seed", -1),
+        ("--temperature", 1e-42),
+        ("--temperature", float("inf")),
+        ("--temperature", float("nan")),
+    ],
+)
+def test_a_number_that_cannot_work_is_refused_by_the_name_of_its_option(
+    option: str, value: float, tmp_path: Path
+) -> None:
+    outcome = CliRunner().invoke(cli, ["vectors", "extract", "--output-dir", str(tmp_path), option, str(value)])
+    assert outcome.exit_code == 2
+    assert f"Error: {option}: must be" in outcome.output
+
+
+@pytest.mark.parametrize(
     "words", [("--rollouts", "0"), ("--temperature", "0"), ("--judge", "oracle"), ("--trait", "xyz")]
 )
 def test_options_that_cannot_work_are_refused(words: tuple[str, ...], tmp_path: Path) -> None:
