@@ -128,8 +128,10 @@ def extract_command(
     from audit.model.load import load_model
 
     kind = judge or ("server" if judge_server else "demo" if model is None else "self")
-    # A server that is not there is found before a large model is loaded.
-    asked = make_judge(kind, url=judge_server, server_model=judge_model) if kind == "server" else None
+    demo = _demo_judge() if model is None else None
+    # What is wrong with a judge is found before a large model is loaded.
+    is_self = kind == "self" and judge_server is None and judge_model is None
+    asked = None if is_self else make_judge(kind, url=judge_server, server_model=judge_model, demo=demo)
     with listening(is_quiet=quiet) as listener:
         listener(StageStarted("loading the model", None, ""))
         loaded = load_model(
@@ -142,13 +144,7 @@ def extract_command(
         )
         loaded = loaded if model else replace(loaded, id=DEMO_MODEL_ID)
         listener(StageFinished("loading the model"))
-        chosen = asked or make_judge(
-            kind,
-            url=judge_server,
-            server_model=judge_model,
-            model=loaded,
-            demo=_demo_judge() if model is None else None,
-        )
+        chosen = asked or make_judge(kind, model=loaded, batch_tokens=config.sampling.batch_tokens)
         listener(Noted(f"judge: {chosen.name}" + (f" ({chosen.weakness})" if chosen.weakness else "")))
         found = extract_vectors(loaded, specs, chosen, config, listener=listener)
     if as_json:

@@ -404,3 +404,16 @@ def test_options_that_cannot_work_are_refused(words: tuple[str, ...], tmp_path: 
     assert isinstance(outcome.exception, AuditError | SystemExit)
     assert outcome.exit_code != 0
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--judge", "oracle"), ("--judge", "demo"), ("--judge", "self", "--judge-model", "x"), ("--judge", "server")],
+)
+def test_a_judge_that_cannot_be_had_is_refused_before_the_model_is_loaded(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    base = ["vectors", "extract", "--model", str(tmp_path / "missing"), "--trait", "evil"]
+    outcome = CliRunner().invoke(cli, [*base, "--output-dir", str(tmp_path / "out"), *words])
+    assert outcome.exit_code == 2
+    assert "Error: --judge" in outcome.output
