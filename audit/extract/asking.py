@@ -40,6 +40,7 @@ class Sampling:
 
 
 _NOTHING: Additions = {}
+_NOTHING_SAID = Judgement(trait=0.0, coherence=0.0)
 
 
 class Asker:
@@ -101,7 +102,7 @@ class Asker:
         answers: Sequence[Answer],
         additions: Sequence[Additions] | None = None,
     ) -> list[Judgement]:
-        """Return what the judge says of every answer.
+        """Return what the judge says of every answer; one of nothing shows nothing, and makes no sense.
 
         A void judgement is not kept: a server may have failed, and the same command asks again.
 
@@ -122,8 +123,7 @@ class Asker:
             judged |= made
             self._tell(stage, StageAdvanced(stage or "", len(own)))
         self._tell(stage, StageFinished(stage or ""))
-        void = Judgement(None, None)
-        return [judged.get(key, void) for key in keys]
+        return [judged.get(key, _NOTHING_SAID) for key in keys]
 
     def tokenize(self, rollouts: Sequence[Rollout], answers: Sequence[Answer]) -> list[TokenizedTurn | None]:
         """Return the conversations in tokens; None where the answer is empty or cannot be found in its rendering."""

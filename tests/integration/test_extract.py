@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from audit.answers import Answer
 from audit.assets import demo_model_dir, demo_vectors_dir
 from audit.cli import cli
 from audit.demo.exact_judge import DemoJudge
@@ -268,6 +269,19 @@ def test_no_pair_that_survives_is_a_clear_error_and_answers_stay(
     # Another judge finds the answers there.
     again = extract(model, small, tmp_path)
     assert again.vector.trait == "evil"
+
+
+def test_an_answer_of_nothing_counts_as_one_that_does_not_show_the_trait(
+    model: LoadedModel, small: TraitSpec, tmp_path: Path
+) -> None:
+    judge = always(100.0)
+    rollouts = [own for pair in plan_pairs(small, "extraction", 1)[:2] for own in pair]
+    answers = [Answer("Yes.", 1, True), Answer("", 0, True), Answer(" \n", 1, True), Answer("No.", 1, True)]
+    with opened_sheet(tmp_path / "rollouts.sqlite") as sheet:
+        found = Asker(model, sheet, SAMPLING, lambda event: None).judge(None, judge, small, rollouts, answers)
+    assert [own.trait for own in found] == [100.0, 0.0, 0.0, 100.0]
+    assert [own.coherence for own in found] == [100.0, 0.0, 0.0, 100.0]
+    assert judge.n_asked == 2
 
 
 def test_a_judgement_that_did_not_come_is_asked_for_again(model: LoadedModel, small: TraitSpec, tmp_path: Path) -> None:
