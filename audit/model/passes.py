@@ -33,6 +33,10 @@ _LEAST_TOKENS = 32
 """From here on the multiplication of a row was measured not to depend on how many rows there are (oneDNN)."""
 
 
+_CPU_MULTIPLE = 64
+"""Packs are filled up to it: oneDNN compiles and keeps code for every number of tokens, hundreds of MiB in the end."""
+
+
 class Reader(Protocol):
     """Sees the blocks while a batch runs, and keeps what it wants."""
 
@@ -87,9 +91,10 @@ def _run_packed(model: LoadedModel, reader: Reader, members: Sequence[Sequence[i
     packs = _fill_packs([count_tokens(sequences, group) for group in groups], batch_tokens)
 
     is_flex = model.attention == "packed-flex"
+    multiple = BLOCK if is_flex else _CPU_MULTIPLE if model.device.type == "cpu" else 1
 
     def project_pack(batch: list[Group]) -> None:
-        pack = pack_groups(sequences, batch, n_least=_LEAST_TOKENS, multiple=BLOCK if is_flex else 1)
+        pack = pack_groups(sequences, batch, n_least=_LEAST_TOKENS, multiple=multiple)
         with torch.inference_mode(), reader.reading(pack.places):
             run_pack(model.module, pack, model.device, is_flex=is_flex)
 

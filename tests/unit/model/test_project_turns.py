@@ -242,7 +242,8 @@ def test_what_the_turns_of_a_group_share_is_run_once(monkeypatch: pytest.MonkeyP
         for turn, group in zip(turns, groups, strict=True)
         for n in range(1, len(turn.ids) + 1)
     }
-    assert sizes == [len(prefixes)]
+    # Filled up to a multiple of 64, so that there are few shapes to compile.
+    assert sizes == [-(-len(prefixes) // 64) * 64]
 
 
 def test_bfloat16_states_are_summed_in_float32() -> None:
