@@ -122,10 +122,11 @@ def extract_command(
 
     from dataclasses import replace
 
-    from audit.events import Noted, StageFinished, StageStarted
+    from audit.events import Noted, StageFinished, StageStarted, Warned
     from audit.extract import extract_vectors
     from audit.judges import make_judge
     from audit.model.load import load_model
+    from audit.traits import check_spec
 
     kind = judge or ("server" if judge_server else "demo" if model is None else "self")
     demo = _demo_judge() if model is None else None
@@ -133,6 +134,10 @@ def extract_command(
     is_self = kind == "self" and judge_server is None and judge_model is None
     asked = None if is_self else make_judge(kind, url=judge_server, server_model=judge_model, demo=demo)
     with listening(is_quiet=quiet) as listener:
+        for spec in specs:
+            # Such as a question that is asked twice: what is tried would have been seen.
+            for finding in check_spec(spec):
+                listener(Warned(f"{spec.name}: {finding.text}"))
         listener(StageStarted("loading the model", None, ""))
         loaded = load_model(
             model=model or str(demo_model_dir()),

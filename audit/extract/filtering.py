@@ -22,7 +22,7 @@ class Yield:
     """Pairs of a positive and a negative answer, and how many pass each filter by itself.
 
     Attributes:
-        n_answered: both answers have text that was found in its rendering.
+        n_answered: both answers have text.
         n_judged: neither judgement is void.
         n_shown: the positive answer shows the trait.
         n_absent: the negative one does not.
