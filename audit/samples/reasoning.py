@@ -23,9 +23,11 @@ def replace_part(message: Message, part: str, text: str) -> Message:
     """Return the message with another text in place of one of its parts."""
     span = _find_spans(message).get(part)
     content = message.content
-    if span is not None:
-        content = content[: span[0]] + text + content[span[1] :]
     is_apart = part == "reasoning" and message.reasoning.strip()
+    if span is not None:
+        before, own, after = content[: span[0]], content[slice(*span)], content[span[1] :]
+        # A block that repeats what is kept apart keeps its own white space around it.
+        content = before + (own.replace(own.strip(), text.strip()) if is_apart else text) + after
     return replace(message, content=content, reasoning=text if is_apart else message.reasoning)
 
 

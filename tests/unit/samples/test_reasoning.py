@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from audit.samples import Message, join_parts, read_parts, replace_part
@@ -54,6 +54,7 @@ pieces = st.lists(st.sampled_from(["<think>", "</think>", " ", "\n", "a", "b", "
 
 
 @given(content=pieces, reasoning=st.just("") | pieces)
+@example(content="a a </think>", reasoning="a a")
 def test_a_part_can_be_replaced_and_replaced_back(content: str, reasoning: str) -> None:
     message = Message("assistant", content, reasoning=reasoning)
     found = read_parts(message)
