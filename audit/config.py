@@ -20,6 +20,9 @@ BASELINE_KINDS = ("auto", "generate", "prompt", "none")
 GENERATED_BASELINES = ("auto", "generate")
 """Kinds for which whole answers are generated, here or by a server."""
 
+EVIDENCE_LEVELS = ("off", "score", "full")
+PROMPTED_EVIDENCE = "prompt"
+
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 # These do not change a score, so they may differ when a run continues. Datasets are compared by content.
@@ -51,6 +54,9 @@ class ScanConfig:
             the bundled ones of the demo model.
         traits: restrict to these traits; empty: every trait that the vectors offer.
         orthogonal: score each trait along the part of its vector that is orthogonal to those of the other traits.
+        evidence: `full` measures what each response would teach, with its null variance; `score` without the variance
+            of single turns; `off` keeps to the blocks up to the scoring layer. `prompt`, alone or behind one of them
+            and a comma, adds the likelihood ratio between the traits' system prompts.
         layer: score at this decoder block (from 1) instead of the layer stored with each vector.
         format: record family, one of `schema.FORMATS`; None: detected over the first rows.
         split: of a hub dataset or a `save_to_disk` directory with several.
@@ -87,6 +93,7 @@ class ScanConfig:
     vectors: tuple[str, ...] = ()
     traits: tuple[str, ...] = ()
     orthogonal: bool = False
+    evidence: str = "full"
     layer: int | None = None
     format: str | None = None
     split: str | None = None
@@ -128,6 +135,7 @@ class ScanConfig:
         _check_choice("--turns", self.turns, ("all", "last"))
         _check_choice("--baseline-by", self.baseline_by, ("prompt", "position"))
         _check_choice("--dtype", self.dtype, DTYPES)
+        self._check_evidence()
         _check_at_least("--layer", self.layer, 1)
         _check_at_least("--max-new-tokens", self.max_new_tokens, 1)
         _check_at_least("--max-tokens", self.max_tokens, 2)
@@ -149,6 +157,16 @@ class ScanConfig:
             raise ConfigError("--keep-columns", "a field is named twice", "name each field once (SQL ignores case)")
         if self.model is None and self.revision is not None:
             raise ConfigError("--revision", "the demo model has no revisions", "name the model with --model")
+
+    def _check_evidence(self) -> None:
+        parts = [part.strip() for part in self.evidence.split(",")]
+        levels = [part for part in parts if part in EVIDENCE_LEVELS]
+        if set(parts) - {*EVIDENCE_LEVELS, PROMPTED_EVIDENCE} or len(levels) > 1 or len(set(parts)) < len(parts):
+            finding = f"{self.evidence!r} is not known"
+            raise ConfigError("--evidence", finding, "choose off, score, full, prompt, score,prompt or full,prompt")
+        # One way to write it, so that runs compare.
+        ordered = [*(level for level in levels if level != "off"), *([PROMPTED_EVIDENCE] if "prompt" in parts else [])]
+        object.__setattr__(self, "evidence", ",".join(ordered) or "off")
 
     def _check_server(self) -> None:
         _check_at_least("--baseline-server-concurrency", self.baseline_server_concurrency, 1)
@@ -187,6 +205,16 @@ class ScanConfig:
         return "generate" if self.baseline == "auto" else self.baseline
 
     @property
+    def evidence_level(self) -> str:
+        """How far evidence along vectors is measured: `off`, `score` or `full`."""
+        return next((level for level in self.evidence.split(",") if level in EVIDENCE_LEVELS), "off")
+
+    @property
+    def asks_prompted_evidence(self) -> bool:
+        """Whether likelihoods under the traits' system prompts are measured."""
+        return PROMPTED_EVIDENCE in self.evidence.split(",")
+
+    @property
     def generates_here(self) -> bool:
         """Whether the model answers prompts in this process, for which it is needed as a whole."""
         return self.baseline_server is None and self.baseline_kind in ("generate", "prompt")
@@ -205,6 +233,8 @@ class ScanConfig:
         if not self.orthogonal:
             # Runs from before there was this setting have none, and are continued.
             del values["orthogonal"]
+        if self.evidence == "off":
+            del values["evidence"]
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in values.items()

@@ -11,6 +11,9 @@ import pyarrow as pa
 
 FORMAT_VERSION = 1
 
+RANDOM_DIRECTIONS = 32
+"""Random directions that evidence is measured along, beside those of the traits: the band of chance."""
+
 DIFFERENCE_DIMENSIONS = 64
 """Width of the stored difference vectors: enough for clustering (Johnson-Lindenstrauss), 256 bytes a row."""
 
@@ -68,6 +71,7 @@ TURNS = pa.schema(
         _field("baseline_response", pa.string(), "the baseline text y'"),
         _field("n_tool_calls", pa.int32(), "tools that the turn calls; the calls themselves are not scored"),
         _field("baseline_draw", pa.string(), "why it was generated: all; with auto: random, chosen-N, audit-N, shared"),
+        _field("evidence_reason", pa.string(), "why evidence_z is null though evidence was asked for"),
     ]
 )
 
@@ -82,6 +86,25 @@ SCORES = pa.schema(
         _field("prompt_projection", pa.float32(), "at the last token before the response"),
         _field("predicted_baseline_projection", pa.float32(), "baseline_projection as the prompt predicts it (auto)"),
         _field("standard_error", pa.float32(), "of projection_difference where the baseline is predicted"),
+        _field(
+            "orthogonal_difference",
+            pa.float32(),
+            "projection_difference along what the vector has orthogonal to the other traits' vectors",
+        ),
+        _field("evidence", pa.float32(), "slope of the response's log-likelihood, nats per unit of the stored vector"),
+        _field("evidence_z", pa.float32(), "evidence over its null standard deviation: 0 on average for own samples"),
+        _field(
+            "evidence_variance",
+            pa.float32(),
+            "null variance of evidence; with --evidence score one unbiased draw of it, to be summed only",
+        ),
+        _field(
+            "prompted_evidence",
+            pa.float32(),
+            "log-likelihood under the trait's positive minus its negative system prompts, nats per token",
+        ),
+        _field("prompted_evidence_z", pa.float32(), "its surprise over its null standard deviation"),
+        _field("prompted_gain", pa.float32(), "log-likelihood under the positive prompts minus under none, per token"),
     ]
 )
 
@@ -96,12 +119,35 @@ DIFFERENCES = pa.schema(
     ]
 )
 
+RANDOM_EVIDENCE = pa.schema(
+    [
+        *TURN_KEY,
+        _field("layer", pa.int32(), "decoder block, from 1"),
+        _field(
+            "evidence",
+            pa.list_(pa.float32(), RANDOM_DIRECTIONS),
+            "evidence along seeded random unit directions, nats per unit",
+        ),
+        _field(
+            "null_evidence",
+            pa.list_(pa.float32(), RANDOM_DIRECTIONS),
+            "the same of tokens that the model draws in the response's place: its square is an unbiased null variance",
+        ),
+    ]
+)
+
 FLAGS = pa.schema(
     [
         _field("sample_id", pa.int64(), "position over all inputs, from 0"),
         _field("trait", pa.string(), "trait"),
         _field("projection_difference", pa.float32(), "largest over the scored turns; null without baseline"),
-        _field("risk", pa.float32(), "the score that flags are made from"),
+        _field("orthogonal_difference", pa.float32(), "the same of orthogonal_difference"),
+        _field("evidence_z", pa.float32(), "the same of evidence_z"),
+        _field(
+            "risk",
+            pa.float32(),
+            "the score that flags are made from: orthogonal_difference + evidence_z, each in SD of the reference",
+        ),
         _field("z", pa.float32(), "risk in standard deviations of the reference"),
         _field("percentile", pa.float32(), "share of the reference at or below the risk, in percent"),
         _field("q_value", pa.float32(), "Benjamini-Hochberg over the run's samples, per trait"),
@@ -132,6 +178,15 @@ VERDICTS = pa.schema(
         _field("ci_low", pa.float64(), "95 % interval of mean_difference"),
         _field("ci_high", pa.float64(), "95 % interval of mean_difference"),
         _field("cohens_d", pa.float64(), "against the reference; null without one"),
+        _field("evidence_z_pooled", pa.float64(), "sum of evidence over the root of the sum of its null variances"),
+        _field(
+            "evidence_band",
+            pa.float64(),
+            "one-sided 97.5 % quantile of evidence_z_pooled over random directions of the same space",
+        ),
+        _field("mean_evidence_z", pa.float64(), "mean evidence_z over turns: the effect size"),
+        _field("mean_evidence_z_low", pa.float64(), "95 % interval of mean_evidence_z"),
+        _field("mean_evidence_z_high", pa.float64(), "95 % interval of mean_evidence_z"),
         _field("n_flagged", pa.int64(), "samples flagged for this trait"),
         _field("expected_false_flags", pa.float64(), "flags that clean data of this size would give"),
         _field("verdict", pa.string(), "clear, watch, risk, undecided"),
@@ -182,7 +237,7 @@ TRAIT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 _FIXED_COLUMNS = frozenset(
     name
-    for schema in (SAMPLES, TURNS, SCORES, DIFFERENCES, FLAGS, CLUSTERS, VERDICTS, cluster_summary_schema(()))
+    for schema in (SAMPLES, TURNS, SCORES, DIFFERENCES, RANDOM_EVIDENCE, FLAGS, CLUSTERS, VERDICTS, cluster_summary_schema(()))
     for name in schema.names
 ) | {"score_kind", "flagged_traits", "cluster_id"}
 

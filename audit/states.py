@@ -19,6 +19,48 @@ from audit.samples import Turn
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceJob:
+    """Along which directions evidence is measured, and how far.
+
+    Attributes:
+        level: `score` or `full`.
+        vectors: trait → (layer, vector as stored [d] float32).
+        random: layer → random unit directions [r, d] float32, the same for every scan of a model.
+    """
+
+    level: str
+    vectors: dict[str, tuple[int, NDArray[np.float32]]]
+    random: dict[int, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEvidence:
+    """What was measured of one turn; NaN where it is not known.
+
+    Attributes:
+        score_k: evidence along each trait's vector, nats per unit of it.
+        variance_k: its null variance; 0 where no step could have gone another way.
+        random_r, random_null_r: by layer, evidence along random directions, of the response and of drawn tokens.
+        reason: why there is no z.
+    """
+
+    score_k: NDArray[np.float32]
+    variance_k: NDArray[np.float32]
+    random_r: dict[int, NDArray[np.float32]]
+    random_null_r: dict[int, NDArray[np.float32]]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptedEvidence:
+    """Likelihood ratios between the traits' system prompts, nats per token [k]; z [k] is centred as evidence is."""
+
+    ratio_k: NDArray[np.float32]
+    z_k: NDArray[np.float32]
+    gain_k: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
 class ScoringJob:
     """What every block of a run is scored with.
 
@@ -31,6 +73,8 @@ class ScoringJob:
         keep_columns: fields of the records that become text columns of `samples`.
         is_nll_for_all: measure the loss of every turn; otherwise only `probed_nll` is written.
         probed_nll: what the probe measured, nats per token.
+        evidence: None where no evidence along vectors is measured.
+        orthogonal: trait → (layer, unit direction [d]) of what its vector has for itself; empty where that is not read.
     """
 
     model: LoadedModel
@@ -45,6 +89,8 @@ class ScoringJob:
     known: KnownTurns | None = None
     keep_columns: tuple[str, ...] = ()
     probed_nll: dict[TurnKey, float] = field(default_factory=dict)
+    evidence: EvidenceJob | None = None
+    orthogonal: dict[str, tuple[int, NDArray[np.float32]]] = field(default_factory=dict)
 
     @property
     def difference_layer(self) -> int:
@@ -82,6 +128,9 @@ class TurnState:
     prompt_projection_k: NDArray[np.float32] | None = None
     baseline_projection_k: NDArray[np.float32] | None = None
     difference_r: NDArray[np.float32] | None = None
+    orthogonal_difference_k: NDArray[np.float32] | None = None
+    evidence: TurnEvidence | None = None
+    prompted: PromptedEvidence | None = None
     is_widened: bool = False
 
     @property

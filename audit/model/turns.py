@@ -45,6 +45,7 @@ class TokenizedTurn:
         stop: the token after the response, the length of `ids`.
         n_prompt_tokens: tokens before the response.
         truncated: the response goes on behind the longest sequence allowed.
+        end_id: the token that ends the turn behind the response; None where none does, or the response is cut.
     """
 
     ids: npt.NDArray[np.int32]
@@ -52,6 +53,7 @@ class TokenizedTurn:
     stop: int
     n_prompt_tokens: int
     truncated: bool
+    end_id: int | None = None
 
     @property
     def n_response_tokens(self) -> int:

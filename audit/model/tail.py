@@ -1,0 +1,67 @@
+"""The way from a model's final states to its logits: the output head, and whatever the model does behind it.
+
+Run for chosen places alone and a few at a time, so that a large vocabulary never stands in memory for a whole batch.
+What a family does to logits (scaling, soft-capping) is done by its own code: the decoder is made to hand over states
+that are there already. Knows no tokens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutputWithPast
+
+from audit.errors import ModelError
+from audit.model.load import LoadedModel
+
+LOGIT_BUDGET = 1 << 24
+"""Most logits of one kind that are held at once: 64 MiB in float32."""
+
+
+class Tail:
+    """Turns final states [p, d] into logits [p, v] while `opened_tail` is open."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._model = model
+        self._states_1pd: Tensor | None = None
+
+    def __call__(self, states_pd: Tensor) -> Tensor:
+        """Return the logits; gradients and tangents go through."""
+        self._states_1pd = states_pd.unsqueeze(0)
+        ids_1p = torch.zeros((1, states_pd.shape[0]), dtype=torch.long, device=self._model.device)
+        logits: Tensor = self._model.module(input_ids=ids_1p, use_cache=False).logits
+        self._states_1pd = None
+        return logits[0]
+
+    def hand_over(self, *_: object, **__: object) -> BaseModelOutputWithPast:
+        """Stand in for the decoder."""
+        return BaseModelOutputWithPast(last_hidden_state=self._states_1pd)
+
+
+@contextlib.contextmanager
+def opened_tail(model: LoadedModel) -> Iterator[Tail]:
+    """Give the model's tail; its decoder is bypassed inside, and back in any case.
+
+    Raises:
+        ModelError: the model is loaded in part, or has no output head.
+    """
+    model.refuse_partial()
+    if model.module.get_output_embeddings() is None:
+        raise ModelError(model.id, "it has no output head", "use a causal language model")
+    decoder: Any = model.module.get_decoder()
+    tail = Tail(model)
+    decoder.forward = tail.hand_over
+    try:
+        yield tail
+    finally:
+        # The attribute of the instance hid the class's own.
+        del decoder.forward
+
+
+def places_at_once(n_vocab: int) -> int:
+    """Return how many places may have their logits in memory at once."""
+    return max(1, LOGIT_BUDGET // n_vocab)
