@@ -237,7 +237,17 @@ TRAIT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 _FIXED_COLUMNS = frozenset(
     name
-    for schema in (SAMPLES, TURNS, SCORES, DIFFERENCES, RANDOM_EVIDENCE, FLAGS, CLUSTERS, VERDICTS, cluster_summary_schema(()))
+    for schema in (
+        SAMPLES,
+        TURNS,
+        SCORES,
+        DIFFERENCES,
+        RANDOM_EVIDENCE,
+        FLAGS,
+        CLUSTERS,
+        VERDICTS,
+        cluster_summary_schema(()),
+    )
     for name in schema.names
 ) | {"score_kind", "flagged_traits", "cluster_id"}
 

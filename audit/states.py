@@ -14,23 +14,9 @@ from audit.answers import AnswerSheet
 from audit.baseline import BaselineFile
 from audit.known import KnownTurn, KnownTurns, TurnKey
 from audit.model.chat import RenderedTurn, TokenizedTurn
+from audit.model.evidence import EvidenceJob
 from audit.model.load import LoadedModel
 from audit.samples import Turn
-
-
-@dataclass(frozen=True, slots=True)
-class EvidenceJob:
-    """Along which directions evidence is measured, and how far.
-
-    Attributes:
-        level: `score` or `full`.
-        vectors: trait → (layer, vector as stored [d] float32).
-        random: layer → random unit directions [r, d] float32, the same for every scan of a model.
-    """
-
-    level: str
-    vectors: dict[str, tuple[int, NDArray[np.float32]]]
-    random: dict[int, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from audit.model.blocks import LastBlockDone
+from audit.model.evidence import EvidenceMeter
 from audit.model.load import LoadedModel
 from audit.model.passes import Places, hooked_blocks, run_turns
 from audit.model.turns import TokenizedTurn
@@ -52,6 +53,7 @@ def project_turns(
     batch_tokens: int,
     keep_mean_layer: int | None = None,
     groups: Sequence[int] | None = None,
+    meter: EvidenceMeter | None = None,
 ) -> Projections:
     """Project turns on unit vectors, each at its own layer, in batches of at most `batch_tokens` tokens.
 
@@ -59,11 +61,12 @@ def project_turns(
 
     Args:
         groups: the group of every turn, such as its sample; None: every turn is a group of its own.
+        meter: measures evidence on top of the states that pass its layer.
 
     Raises:
         ModelError: a single turn does not fit into the device's memory.
     """
-    reader = _Reader(model, tokenized, units, keep_mean_layer)
+    reader = _Reader(model, tokenized, units, keep_mean_layer, meter)
     if reader.layers:
         widened = run_turns(model, reader, batch_tokens=batch_tokens, groups=groups)
         reader.projections.is_widened_n[widened] = True
@@ -74,14 +77,21 @@ class _Reader:
     """Reads layers while a batch runs, and fills in what was asked for."""
 
     def __init__(
-        self, model: LoadedModel, tokenized: Sequence[TokenizedTurn], units: Units, keep_mean_layer: int | None
+        self,
+        model: LoadedModel,
+        tokenized: Sequence[TokenizedTurn],
+        units: Units,
+        keep_mean_layer: int | None,
+        meter: EvidenceMeter | None,
     ) -> None:
-        self._model = model
+        self._model, self._meter = model, meter
+        self._states_td: Tensor | None = None
         self.tokenized = tokenized
         self._mean_layer = keep_mean_layer
         traits = list(units)
         kept = {keep_mean_layer} if keep_mean_layer else set()
-        self.layers = sorted({layer for layer, _ in units.values()} | kept)
+        metered = {meter.layer} if meter is not None else set()
+        self.layers = sorted({layer for layer, _ in units.values()} | kept | metered)
         # Per layer: which columns it fills, and their unit vectors as one matrix.
         self._columns = {
             layer: [k for k, trait in enumerate(traits) if units[trait][0] == layer] for layer in self.layers
@@ -102,7 +112,9 @@ class _Reader:
         with_prompt = [position for position in rows if self.tokenized[position].start]
         read = [found.projection_nk[rows], found.prompt_projection_nk[with_prompt]]
         read += [] if found.mean_nd is None else [found.mean_nd[rows]]
-        return all(bool(np.isfinite(values).all()) for values in read)
+        if not all(bool(np.isfinite(values).all()) for values in read):
+            return False
+        return self._meter is None or self._meter.is_finite(rows)
 
     @contextlib.contextmanager
     def reading(self, places: Places) -> Iterator[None]:
@@ -112,9 +124,27 @@ class _Reader:
             contextlib.suppress(LastBlockDone),
         ):
             yield
+        self._measure(places)
+
+    def _measure(self, places: Places) -> None:
+        """Hand the turns of the batch that ran to the meter."""
+        states_td, self._states_td = self._states_td, None
+        if self._meter is None or states_td is None:
+            return
+        # What derivatives are taken of must not come out of inference mode.
+        with torch.inference_mode(False), torch.no_grad():
+            states = {
+                position: states_td[torch.from_numpy(places_t).to(states_td.device)].clone()
+                for position, places_t in places.items()
+                if self._meter.wants(position)
+            }
+            if states:
+                self._meter.measure(states)
 
     def _read(self, layer: int, states_ntd: Tensor, places: Places) -> None:
         states_td = states_ntd.flatten(0, 1)
+        if self._meter is not None and layer == self._meter.layer:
+            self._states_td = states_td
         # On a CPU one turn at a time: what is multiplied together must not depend on the turn's neighbours. A GPU
         # promises no bits, and waits for every copy that is asked of it.
         if states_td.device.type != "cpu":

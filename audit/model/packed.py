@@ -25,25 +25,30 @@ from audit.model.precision import default_matmul
 
 ATTENTION = "persona_audit_packed"
 
+_SMOOTH_WEIGHTS = 1 << 23
+"""Most attention weights of one slice while derivatives are taken: 32 MiB in float32."""
+
 
 @dataclass(slots=True)
 class _Current:
     """The pack that is being run: attention functions get nothing but tensors from the model.
 
     `layout` is the pack's for flex attention, where that runs it; `masks` are those of its segments; `windows` the
-    sliding windows that attention was asked for. `has_flex_failed` is kept: what could not be built once is not
-    tried again.
+    sliding windows that attention was asked for. `is_smooth` while derivatives are taken. `has_flex_failed` is kept:
+    what could not be built once is not tried again.
     """
 
     pack: Pack | None = None
     layout: FlexLayout | None = None
     masks: dict[tuple[int, int, int], Tensor] = field(default_factory=dict)
     windows: set[int] = field(default_factory=set)
+    is_smooth: bool = False
     has_flex_failed: bool = False
 
     def finish(self) -> None:
         """Forget the pack and its masks."""
         self.pack = self.layout = None
+        self.is_smooth = False
         self.masks.clear()
 
 
@@ -82,7 +87,7 @@ def _attend(
         except Exception:  # noqa: BLE001 - compilers have errors of their own; the pack goes on segment by segment
             _current.layout, _current.has_flex_failed = None, True
     n_repeats = query.shape[1] // key.shape[1]
-    output = torch.empty_like(query)
+    outputs: list[Tensor] = []
     for segment in pack.segments:
         own = slice(segment.start, segment.stop)
         # Copies, so that not even the alignment of what is multiplied depends on where a segment lies.
@@ -95,12 +100,33 @@ def _attend(
         mask = None if is_plain else _mask(n_q, n_k, sliding_window or 0, query.device)
         with default_matmul(query.device):
             if softcap is not None:
-                output[:, :, own] = _attend_capped(q, k, v, mask, scaling, softcap)
+                outputs.append(_attend_capped(q, k, v, mask, scaling, softcap))
+            elif _current.is_smooth:
+                outputs += _attend_in_slices(q, k, v, sliding_window or 0, scaling)
             else:
-                output[:, :, own] = torch.nn.functional.scaled_dot_product_attention(
-                    q, k, v, attn_mask=mask, is_causal=is_plain, scale=scaling
+                outputs.append(
+                    torch.nn.functional.scaled_dot_product_attention(
+                        q, k, v, attn_mask=mask, is_causal=is_plain, scale=scaling
+                    )
                 )
-    return output.transpose(1, 2).contiguous(), None
+    return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _attend_in_slices(q: Tensor, k: Tensor, v: Tensor, window: int, scaling: float | None) -> list[Tensor]:
+    """Attend a few queries at a time: what has derivatives keeps a weight for every pair of tokens."""
+    n_heads, n_q, n_k = q.shape[1], q.shape[2], k.shape[2]
+    n_rows = max(1, _SMOOTH_WEIGHTS // (n_heads * n_k))
+    outputs = []
+    for start in range(0, n_q, n_rows):
+        stop = min(start + n_rows, n_q)
+        seen = n_k - n_q + stop
+        mask = _mask(n_q, n_k, window, q.device)[start:stop, :seen]
+        outputs.append(
+            torch.nn.functional.scaled_dot_product_attention(
+                q[:, :, start:stop], k[:, :, :seen], v[:, :, :seen], attn_mask=mask, scale=scaling
+            )
+        )
+    return outputs
 
 
 def _gather(states: Tensor, segment: Segment) -> Tensor:
@@ -165,6 +191,16 @@ def run_pack(module: Any, pack: Pack, device: torch.device, *, is_flex: bool = F
             position_ids=torch.from_numpy(pack.positions)[None].to(device),
             use_cache=False,
         )
+    finally:
+        _current.finish()
+
+
+@contextlib.contextmanager
+def smooth_pack(pack: Pack) -> Iterator[None]:
+    """Let what runs inside, under `packed_attention`, attend as the pack says and have derivatives."""
+    _current.pack, _current.is_smooth = pack, True
+    try:
+        yield
     finally:
         _current.finish()
 

@@ -13,13 +13,26 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from audit.errors import ModelError
 from audit.model.load import LoadedModel
 
 LOGIT_BUDGET = 1 << 24
 """Most logits of one kind that are held at once: 64 MiB in float32."""
+
+
+class _FinalStates:
+    """What a decoder returns, with nothing in it but its states; families ask for different things beside them."""
+
+    def __init__(self, last_hidden_state: Tensor | None) -> None:
+        self.last_hidden_state = last_hidden_state
+
+    def __getitem__(self, place: int) -> Tensor | None:
+        return self.last_hidden_state if place == 0 else None
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
 
 
 class Tail:
@@ -37,9 +50,9 @@ class Tail:
         self._states_1pd = None
         return logits[0]
 
-    def hand_over(self, *_: object, **__: object) -> BaseModelOutputWithPast:
+    def hand_over(self, *_: object, **__: object) -> _FinalStates:
         """Stand in for the decoder."""
-        return BaseModelOutputWithPast(last_hidden_state=self._states_1pd)
+        return _FinalStates(self._states_1pd)
 
 
 @contextlib.contextmanager

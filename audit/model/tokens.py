@@ -34,7 +34,7 @@ def tokenize_turns(
     """
     results: list[TokenizedTurn | UnscoredTurn] = []
     if not model.tokenizer.is_fast:
-        return [_tokenize_by_prefix(model.tokenizer, turn, max_tokens) for turn in rendered]
+        return [_tokenize_by_prefix(model, turn, max_tokens) for turn in rendered]
     for chunk in _chunk_turns(rendered, max_tokens):
         heads = [cut_text(turn.text, max_tokens, _FIRST_CHARACTERS_PER_TOKEN) for turn in chunk]
         encoded = model.tokenizer(
@@ -44,7 +44,7 @@ def tokenize_turns(
             if len(head) < len(turn.text) and len(ids) < max_tokens + _SPARE_TOKENS:
                 _, longer = _encode_head(model.tokenizer, turn.text, max_tokens, return_offsets_mapping=True)
                 ids, offsets = longer["input_ids"], longer["offset_mapping"]
-            results.append(_cut_span(model.tokenizer, turn, ids, offsets, max_tokens))
+            results.append(_cut_span(model, turn, ids, offsets, max_tokens))
     return results
 
 
@@ -90,8 +90,9 @@ def _encode_head(tokenizer: Any, text: str, max_tokens: int, **options: bool) ->
 
 
 def _cut_span(
-    tokenizer: Any, turn: RenderedTurn, ids: list[int], offsets: list[tuple[int, int]], max_tokens: int
+    model: LoadedModel, turn: RenderedTurn, ids: list[int], offsets: list[tuple[int, int]], max_tokens: int
 ) -> TokenizedTurn | UnscoredTurn:
+    tokenizer = model.tokenizer
     offsets_t2 = _claim_white_space(np.asarray(offsets, dtype=np.int64).reshape(-1, 2))
     overlapping = np.flatnonzero((offsets_t2[:, 0] < turn.stop) & (offsets_t2[:, 1] > turn.start))
     # The text was cut in the prompt: everything that fits into max_tokens is prompt.
@@ -105,14 +106,18 @@ def _cut_span(
         first += 1
     if first < last and _is_added_behind(tokenizer, turn, ids[last], int(offsets_t2[last, 1])):
         last -= 1
-    return _fit_span(ids, first, last + 1, max_tokens)
+    return _fit_span(model, ids, first, last + 1, max_tokens)
 
 
-def _fit_span(ids: list[int], start: int, stop: int, max_tokens: int) -> TokenizedTurn | UnscoredTurn:
+def _fit_span(
+    model: LoadedModel, ids: list[int], start: int, stop: int, max_tokens: int
+) -> TokenizedTurn | UnscoredTurn:
     if start >= max_tokens:
         return _too_long(max_tokens)
     cut = min(stop, max_tokens)
-    return TokenizedTurn(np.asarray(ids[:cut], dtype=np.int32), start, cut, start, truncated=cut < stop)
+    follower = ids[stop] if cut == stop < len(ids) else None
+    end_id = follower if follower in model.stop_ids else None
+    return TokenizedTurn(np.asarray(ids[:cut], dtype=np.int32), start, cut, start, truncated=cut < stop, end_id=end_id)
 
 
 def _too_long(max_tokens: int) -> UnscoredTurn:
@@ -145,8 +150,9 @@ def _is_added_behind(tokenizer: Any, turn: RenderedTurn, token: int, end: int) -
     return turn.text.endswith(literal, 0, end) and end - len(literal) >= turn.stop
 
 
-def _tokenize_by_prefix(tokenizer: Any, turn: RenderedTurn, max_tokens: int) -> TokenizedTurn | UnscoredTurn:
+def _tokenize_by_prefix(model: LoadedModel, turn: RenderedTurn, max_tokens: int) -> TokenizedTurn | UnscoredTurn:
     """Find the span of a tokenizer without offsets: the text's parts must be token prefixes of the whole."""
+    tokenizer = model.tokenizer
     head, encoding = _encode_head(tokenizer, turn.text, max_tokens)
     if len(head) <= turn.start:
         return _too_long(max_tokens)
@@ -160,4 +166,4 @@ def _tokenize_by_prefix(tokenizer: Any, turn: RenderedTurn, max_tokens: int) -> 
         )
     if len(with_response) == len(before):
         return UnscoredTurn("empty_response", "no token of the response is left after tokenisation")
-    return _fit_span(whole, len(before), len(with_response), max_tokens)
+    return _fit_span(model, whole, len(before), len(with_response), max_tokens)

@@ -1,0 +1,441 @@
+"""Evidence: how much likelier a response gets the more of a direction is added to the residual stream.
+
+With u_t the derivative of the logits at step t and p_t the model's own distribution there, S = Σ_t (u_t[y_t] − E_p u_t)
+is the slope of log p(y | x) where α·v is added at layer l at every position, and W = Σ_t Var_p(u_t) its variance if the
+model itself had written y: Rao's score test of α = 0. The sum runs over response tokens and the token that ends the
+turn.
+
+Runs on top of the truncated pass that projections are read from: its states at the lowest layer are where the upper
+blocks go on. S of all directions comes from one backward pass; W of a direction takes tangents, or, unbiased and for
+all directions at once, a second backward pass with tokens that are drawn from p_t.
+
+Source: evidence as Rao's score (1948); the gradient along a persona vector as in arXiv 2604.16423.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from audit.model.batches import choose_pad_id, pad_right
+from audit.model.derivatives import Upper, find_way, push_each, push_forward, smooth_attention
+from audit.model.load import LoadedModel
+from audit.model.packed import packed_attention, smooth_pack
+from audit.model.packing import Group, count_tokens, pack_groups
+from audit.model.precision import exact_matmul
+from audit.model.tail import opened_tail, places_at_once
+from audit.model.turns import TokenizedTurn
+
+_Floats = npt.NDArray[np.float64]
+_Array = npt.NDArray[np.float32]
+
+GRAPH_BYTES = 1 << 28
+"""Most that the values kept for a backward pass may take; a longer sample keeps one block's at a time."""
+
+_ZERO_VARIANCE = 1e-12
+"""Share of the mean square below which a variance is rounding: every step of the response was certain."""
+
+_VALUES_PER_WIDTH = 14
+"""Values kept for a backward pass, per token and block, in units of the model's width, beside the feed-forward's."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceJob:
+    """Along which directions evidence is measured, and how far.
+
+    Attributes:
+        level: `score` or `full`.
+        vectors: trait → (layer, vector as stored [d] float32).
+        random: layer → random unit directions [r, d] float32, the same for every scan of a model.
+    """
+
+    level: str
+    vectors: Mapping[str, tuple[int, _Array]]
+    random: Mapping[int, _Array]
+
+    @property
+    def layers(self) -> list[int]:
+        """The layers that directions stand at, lowest first."""
+        return sorted({layer for layer, _ in self.vectors.values()} | set(self.random))
+
+
+@dataclass(slots=True, eq=False)
+class Evidence:
+    """What was measured of n turns; NaN where it was not, or is not finite.
+
+    Attributes:
+        score_nk: S along each vector, nats per unit of it.
+        variance_nk: W, exactly under `full`, one unbiased draw of it under `score`; 0 where no step of the response
+            could have gone another way.
+        nll_n: mean loss over the response tokens, nats.
+        surprise_n: Σ (−log p(y_t) − H_t), nats over all steps; 0 on average if the model wrote y.
+        surprise_variance_n: its variance in that case.
+        random_nr, random_null_nr: by layer, S along random directions, of the response and of drawn tokens.
+    """
+
+    score_nk: _Floats
+    variance_nk: _Floats
+    nll_n: _Floats
+    surprise_n: _Floats
+    surprise_variance_n: _Floats
+    random_nr: dict[int, _Floats] = field(default_factory=dict)
+    random_null_nr: dict[int, _Floats] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Steps:
+    """The steps (p) of a pack that are scored: where the token before each lies, and the token itself."""
+
+    turns: list[int]
+    rows_p: npt.NDArray[np.int64]
+    tokens_p: npt.NDArray[np.int64]
+    is_response_p: npt.NDArray[np.bool_]
+    draws_p: _Floats
+    turn_p: npt.NDArray[np.int64]
+
+
+class EvidenceMeter:
+    """Measures turns as their states come, pack by pack.
+
+    Args:
+        tokenized: all turns of the pass, by position.
+        wanted: positions that are measured.
+        seeds: by position, what the tokens of the null are drawn with.
+        groups: by position, its sample; turns of a sample share what they begin with.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        tokenized: Sequence[TokenizedTurn],
+        job: EvidenceJob,
+        *,
+        wanted: Sequence[int],
+        seeds: Mapping[int, int],
+        groups: Sequence[int],
+    ) -> None:
+        self._model, self._tokenized, self._job = model, tokenized, job
+        self._wanted, self._seeds, self._groups = frozenset(wanted), seeds, groups
+        self.layer = job.layers[0]
+        self._way = find_way(model, self.layer)
+        self._traits = list(job.vectors)
+        self._vectors_kd = {
+            layer: np.stack([job.vectors[trait][1] for trait in self._of(layer)]) if self._of(layer) else None
+            for layer in job.layers
+        }
+        n, k = len(tokenized), len(self._traits)
+
+        def nothing(*shape: int) -> _Floats:
+            return np.full(shape, np.nan)
+
+        self.evidence = Evidence(nothing(n, k), nothing(n, k), nothing(n), nothing(n), nothing(n))
+        for layer, random_rd in job.random.items():
+            self.evidence.random_nr[layer] = nothing(n, len(random_rd))
+            self.evidence.random_null_nr[layer] = nothing(n, len(random_rd))
+
+    def wants(self, position: int) -> bool:
+        """Tell whether a turn is measured."""
+        return position in self._wanted
+
+    def is_finite(self, positions: Sequence[int]) -> bool:
+        """Tell whether the slopes of those that are measured and have a step are finite."""
+        rows = [n for n in positions if n in self._wanted and _count_steps(self._tokenized[n])]
+        return bool(np.isfinite(self.evidence.score_nk[rows]).all() and np.isfinite(self.evidence.nll_n[rows]).all())
+
+    def measure(self, states: Mapping[int, Tensor]) -> None:
+        """Measure turns from their states [t, d] at `layer`, given by position."""
+        members: dict[int, list[int]] = {}
+        for position in states:
+            if _count_steps(self._tokenized[position]):
+                members.setdefault(self._groups[position], []).append(position)
+        # Samples of as many turns stand together: one backward pass serves one turn of each.
+        groups = [Group(tuple(own), tuple(own)) for own in sorted(members.values(), key=len)]
+        with smooth_attention(), exact_matmul(self._model.device):
+            for pack in self._cut(groups):
+                self._measure_pack(pack, states)
+
+    def _of(self, layer: int) -> list[str]:
+        return [trait for trait in self._traits if self._job.vectors[trait][0] == layer]
+
+    def _cut(self, groups: Sequence[Group]) -> list[list[Group]]:
+        """Put groups into packs whose backward pass fits; one that does not fit alone has a pack of its own."""
+        most = self._tokens_at_once()
+        sequences = [turn.ids for turn in self._tokenized]
+        packs: list[list[Group]] = []
+        n_tokens = n_longest = 0
+        for group in groups:
+            size, longest = count_tokens(sequences, group), max(len(sequences[n]) for n in group.wanted)
+            if self._model.is_packable:
+                total = n_tokens + size
+            else:
+                n_rows = sum(len(each.wanted) for each in packs[-1]) if packs else 0
+                total = (n_rows + len(group.wanted)) * max(n_longest, longest)
+            if not packs or total > most:
+                packs.append([])
+                n_tokens = n_longest = 0
+            packs[-1].append(group)
+            n_tokens, n_longest = n_tokens + size, max(n_longest, longest)
+        return packs
+
+    def _tokens_at_once(self) -> int:
+        config = self._model.module.config.get_text_config()
+        d = self._model.d_hidden
+        inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * d
+        n_upper = self._model.n_layers - self.layer
+        values = n_upper * (_VALUES_PER_WIDTH * d + 4 * int(inner))
+        return max(64, GRAPH_BYTES // (values * int(self._model.module.dtype.itemsize)))
+
+    def _measure_pack(self, groups: Sequence[Group], states: Mapping[int, Tensor]) -> None:
+        if self._model.is_packable:
+            sequences = [turn.ids for turn in self._tokenized]
+            pack = pack_groups(sequences, groups)
+            start_ntd = _gather_packed(states, pack.places, len(pack.ids))
+            inputs = {
+                "input_ids": torch.from_numpy(pack.ids)[None].to(self._model.device),
+                "position_ids": torch.from_numpy(pack.positions)[None].to(self._model.device),
+            }
+            with packed_attention(self._model.module), smooth_pack(pack):
+                self._derive(groups, start_ntd, inputs, pack.places)
+            return
+        positions = [position for group in groups for position in group.wanted]
+        rows = [self._tokenized[position].ids for position in positions]
+        ids_nt, mask_nt = pad_right(rows, choose_pad_id(self._model.tokenizer), self._model.device)
+        width = ids_nt.shape[1]
+        places = {n: np.arange(row * width, row * width + len(rows[row])) for row, n in enumerate(positions)}
+        start_ntd = _gather_packed(states, places, len(rows) * width).view(len(rows), width, -1)
+        self._derive(groups, start_ntd, {"input_ids": ids_nt, "attention_mask": mask_nt}, places)
+
+    def _derive(
+        self,
+        groups: Sequence[Group],
+        start_ntd: Tensor,
+        inputs: Mapping[str, Tensor],
+        places: Mapping[int, npt.NDArray[np.int64]],
+    ) -> None:
+        steps = self._list_steps(groups, places)
+        n_tokens = start_ntd.shape[0] * start_ntd.shape[1]
+        saves_memory = n_tokens > self._tokens_at_once()
+        upper = Upper(self._model, self.layer, start_ntd, inputs, resumes=self._way.resumes, saves_memory=saves_memory)
+        calm = Upper(self._model, self.layer, start_ntd, inputs, resumes=self._way.resumes)
+        rows_p = torch.from_numpy(steps.rows_p).to(start_ntd.device)
+        needs_tangents = self._job.level == "full" or not self._way.has_gradients
+        moved_kpd = None
+        if needs_tangents:
+            vectors = {
+                layer: torch.from_numpy(vectors_kd).to(start_ntd)
+                for layer, vectors_kd in self._vectors_kd.items()
+                if vectors_kd is not None
+            }
+            columns = {layer: [self._traits.index(trait) for trait in self._of(layer)] for layer in vectors}
+
+            def final_of(strength_k: Tensor) -> Tensor:
+                additions = {
+                    layer: (strength_k[columns[layer], None] * vectors_kd).sum(dim=0)[None, None]
+                    for layer, vectors_kd in vectors.items()
+                }
+                return calm(additions)[rows_p]
+
+            moved_kpd = push_forward(self._way, final_of, len(self._traits), start_ntd)
+        leaves: dict[int, Tensor] = {}
+        if self._way.has_gradients:
+            leaves = {layer: torch.zeros_like(start_ntd, requires_grad=True) for layer in self._job.layers}
+            with torch.enable_grad():
+                final_pd = upper(leaves)[rows_p]
+        else:
+            with torch.no_grad():
+                final_pd = calm({})[rows_p]
+        pulled, drawn = self._read_logits(steps, final_pd.detach(), moved_kpd)
+        if self._way.has_gradients:
+            for seen, cotangent_pd in (("response", pulled), ("null", drawn)):
+                self._pull_back(groups, steps, places, final_pd, cotangent_pd, leaves, seen)
+
+    def _list_steps(self, groups: Sequence[Group], places: Mapping[int, npt.NDArray[np.int64]]) -> _Steps:
+        turns, rows, tokens, is_response, draws = [], [], [], [], []
+        for group in groups:
+            for position in group.wanted:
+                turn = self._tokenized[position]
+                first = max(turn.start, 1)
+                # The state at t - 1 predicts the token at t.
+                own_tokens = [*turn.ids[first : turn.stop].tolist(), *([] if turn.end_id is None else [turn.end_id])]
+                turns.append(position)
+                rows.append(places[position][first - 1 : first - 1 + len(own_tokens)])
+                tokens.append(own_tokens)
+                is_response.append(np.arange(len(own_tokens)) < turn.stop - first)
+                draws.append(np.random.default_rng(self._seeds[position]).random(len(own_tokens)))
+        return _Steps(
+            turns,
+            np.concatenate(rows),
+            np.concatenate([np.asarray(own, dtype=np.int64) for own in tokens]),
+            np.concatenate(is_response),
+            np.concatenate(draws),
+            np.repeat(np.arange(len(turns)), [len(own) for own in tokens]),
+        )
+
+    def _read_logits(self, steps: _Steps, final_pd: Tensor, moved_kpd: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Fill in what the logits say; return the gradient of log p by final state, of the response and of draws."""
+        n_steps, k = len(steps.rows_p), len(self._traits)
+        pulled_pd, drawn_pd = torch.zeros_like(final_pd), torch.zeros_like(final_pd)
+        loss_p, surprise_p, surprise_variance_p = np.zeros(n_steps), np.zeros(n_steps), np.zeros(n_steps)
+        score_pk, variance_pk, square_pk = (np.zeros((n_steps, k)) for _ in range(3))
+        at_once = places_at_once(self._model.fingerprint.n_vocab)
+        with opened_tail(self._model) as tail:
+            for begin in range(0, n_steps, at_once):
+                part = slice(begin, min(begin + at_once, n_steps))
+                tokens_c = torch.from_numpy(steps.tokens_p[part]).to(final_pd.device)
+                states_cd = final_pd[part].clone().requires_grad_(self._way.has_gradients)
+                with torch.set_grad_enabled(self._way.has_gradients):
+                    logits_cv = tail(states_cd)
+                log_cv = torch.log_softmax(logits_cv.detach().float(), dim=-1)
+                p_cv = log_cv.exp()
+                own_c = log_cv.gather(1, tokens_c[:, None])[:, 0]
+                entropy_c = -(p_cv * log_cv).sum(dim=-1)
+                loss_p[part] = -own_c.double().cpu().numpy()
+                surprise_p[part] = (-own_c - entropy_c).double().cpu().numpy()
+                spread_cv = p_cv * (log_cv + entropy_c[:, None]).square()
+                # Where a token is impossible its log is infinite, and its share nothing.
+                surprise_variance_p[part] = spread_cv.nan_to_num(nan=0.0).sum(dim=-1).double().cpu().numpy()
+                del log_cv, spread_cv
+                if self._way.has_gradients:
+                    drawn_c = _draw(p_cv, torch.from_numpy(steps.draws_p[part]).to(p_cv.device))
+                    pulled_pd[part], drawn_pd[part] = _pull_logits(states_cd, logits_cv, p_cv, tokens_c, drawn_c)
+                del logits_cv
+                if moved_kpd is not None:
+                    u_kcv = push_each(self._way, tail, final_pd[part], moved_kpd[:, part])
+                    for place in range(k):
+                        u_cv = u_kcv[place].float()
+                        mean_c = (p_cv * u_cv).sum(dim=-1)
+                        own = u_cv.gather(1, tokens_c[:, None])[:, 0] - mean_c
+                        score_pk[part, place] = own.double().cpu().numpy()
+                        square_pk[part, place] = (p_cv * u_cv.square()).sum(dim=-1).double().cpu().numpy()
+                        centred_cv = u_cv - mean_c[:, None]
+                        variance_pk[part, place] = (p_cv * centred_cv.square()).sum(dim=-1).double().cpu().numpy()
+                    del u_kcv
+        found = self.evidence
+        for place, position in enumerate(steps.turns):
+            own_p = steps.turn_p == place
+            response_p = own_p & steps.is_response_p
+            found.nll_n[position] = loss_p[response_p].mean() if response_p.any() else np.nan
+            found.surprise_n[position] = surprise_p[own_p].sum()
+            found.surprise_variance_n[position] = surprise_variance_p[own_p].sum()
+            if moved_kpd is not None:
+                found.score_nk[position] = score_pk[own_p].sum(axis=0)
+                variance_k, square_k = variance_pk[own_p].sum(axis=0), square_pk[own_p].sum(axis=0)
+                found.variance_nk[position] = np.where(variance_k <= _ZERO_VARIANCE * square_k, 0.0, variance_k)
+        return pulled_pd, drawn_pd
+
+    def _pull_back(
+        self,
+        groups: Sequence[Group],
+        steps: _Steps,
+        places: Mapping[int, npt.NDArray[np.int64]],
+        final_pd: Tensor,
+        cotangent_pd: Tensor,
+        leaves: Mapping[int, Tensor],
+        seen: str,
+    ) -> None:
+        """Read S along every direction off the gradient at the layers, one turn of each group at a time."""
+        found, is_response = self.evidence, seen == "response"
+        for round_number in range(max(len(group.wanted) for group in groups)):
+            asked = [group.wanted[round_number] for group in groups if len(group.wanted) > round_number]
+            in_round = np.isin(np.asarray(steps.turns), asked)[steps.turn_p]
+            mask_p = torch.from_numpy(in_round).to(cotangent_pd.device)
+            gradients = torch.autograd.grad(
+                final_pd, list(leaves.values()), cotangent_pd * mask_p[:, None], retain_graph=True
+            )
+            for layer, gradient_ntd in zip(leaves, gradients, strict=True):
+                gradient_td = gradient_ntd.flatten(0, 1)
+                for position in asked:
+                    own_td = gradient_td[torch.from_numpy(places[position]).to(gradient_td.device)]
+                    total_d = own_td.sum(dim=0, dtype=torch.float32).double().cpu().numpy()
+                    if layer in self._job.random:
+                        slopes_r = self._job.random[layer].astype(np.float64) @ total_d
+                        (found.random_nr if is_response else found.random_null_nr)[layer][position] = slopes_r
+                    vectors_kd = self._vectors_kd[layer]
+                    if self._job.level == "full" or vectors_kd is None:
+                        continue
+                    columns = [self._traits.index(trait) for trait in self._of(layer)]
+                    slopes_k = vectors_kd.astype(np.float64) @ total_d
+                    if is_response:
+                        found.score_nk[position, columns] = slopes_k
+                    else:
+                        found.variance_nk[position, columns] = slopes_k**2
+
+
+def draw_random_directions(d_hidden: int, layer: int, n_directions: int) -> _Array:
+    """Return unit directions [r, d] that owe nothing to any data; the same for every scan."""
+    directions_rd = np.random.default_rng([d_hidden, layer, n_directions]).standard_normal((n_directions, d_hidden))
+    directions_rd /= np.sqrt((directions_rd**2).sum(axis=1, keepdims=True))
+    return directions_rd.astype(np.float32)
+
+
+def _count_steps(turn: TokenizedTurn) -> int:
+    return turn.stop - max(turn.start, 1) + (turn.end_id is not None)
+
+
+def _gather_packed(states: Mapping[int, Tensor], places: Mapping[int, npt.NDArray[np.int64]], n_tokens: int) -> Tensor:
+    """Lay states [t, d] of turns where their tokens lie; [1, n_tokens, d]."""
+    like = next(iter(states.values()))
+    start_td = torch.zeros((n_tokens, like.shape[1]), dtype=like.dtype, device=like.device)
+    for position, places_t in places.items():
+        start_td[torch.from_numpy(places_t).to(like.device)] = states[position]
+    return start_td[None]
+
+
+def _draw(p_cv: Tensor, draws_c: Tensor) -> Tensor:
+    """Draw a token of each distribution with numbers from 0 to 1."""
+    reached_c = (p_cv.double().cumsum(dim=-1) < draws_c[:, None]).sum(dim=-1)
+    return reached_c.clamp(max=p_cv.shape[1] - 1)
+
+
+def _pull_logits(
+    states_cd: Tensor, logits_cv: Tensor, p_cv: Tensor, tokens_c: Tensor, drawn_c: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of log p of tokens, and of drawn tokens, by the states."""
+    every = torch.arange(len(tokens_c), device=p_cv.device)
+    pulled = []
+    for chosen_c in (tokens_c, drawn_c):
+        cotangent_cv = -p_cv
+        cotangent_cv[every, chosen_c] += 1.0
+        (gradient_cd,) = torch.autograd.grad(
+            logits_cv, states_cd, cotangent_cv.to(logits_cv.dtype), retain_graph=chosen_c is tokens_c
+        )
+        pulled.append(gradient_cd)
+    return pulled[0], pulled[1]
+
+
+def measure_evidence(
+    model: LoadedModel,
+    tokenized: Sequence[TokenizedTurn],
+    *,
+    job: EvidenceJob,
+    batch_tokens: int,
+    seeds: Sequence[int],
+    groups: Sequence[int] | None = None,
+) -> Evidence:
+    """Measure turns and nothing else; see `hidden.project_turns` for measuring and projecting at once.
+
+    Args:
+        seeds: by turn, what the tokens of the null are drawn with.
+        groups: the group of every turn, such as its sample; None: every turn is a group of its own.
+
+    Raises:
+        ModelError: the model is loaded in part or has no output head; a single turn does not fit into memory.
+    """
+    from audit.model.hidden import project_turns
+
+    own_groups = list(range(len(tokenized))) if groups is None else list(groups)
+    meter = EvidenceMeter(
+        model,
+        tokenized,
+        job,
+        wanted=range(len(tokenized)),
+        seeds=dict(enumerate(seeds)),
+        groups=own_groups,
+    )
+    project_turns(model, tokenized, units={}, batch_tokens=batch_tokens, groups=own_groups, meter=meter)
+    return meter.evidence
