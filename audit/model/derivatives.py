@@ -120,9 +120,8 @@ def _push(
     """Push tangents through a function; what it computes at `at` is computed once for all of them."""
 
     def along(tangent: Tensor) -> Tensor:
-        _, moved = torch.func.jvp(function, (at,), (tangent,))
-        own: Tensor = moved
-        return own
+        moved: Tensor = torch.func.jvp(function, (at,), (tangent,))[1]
+        return moved
 
     batched: Any = torch.func.vmap(along, chunk_size=chunk_size)
     pushed: Tensor = batched(tangents_k)
