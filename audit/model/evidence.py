@@ -23,8 +23,9 @@ import torch
 from torch import Tensor
 
 from audit.model.batches import choose_pad_id, pad_right
-from audit.model.derivatives import Upper, find_way, push_each, push_forward, smooth_attention
+from audit.model.derivatives import Upper, find_way, push_forward, smooth_attention
 from audit.model.load import LoadedModel
+from audit.model.logits import LogitSteps
 from audit.model.packed import packed_attention, smooth_pack
 from audit.model.packing import Group, count_tokens, pack_groups
 from audit.model.precision import exact_matmul
@@ -287,34 +288,20 @@ class EvidenceMeter:
             for begin in range(0, n_steps, at_once):
                 part = slice(begin, min(begin + at_once, n_steps))
                 tokens_c = torch.from_numpy(steps.tokens_p[part]).to(final_pd.device)
-                states_cd = final_pd[part].clone().requires_grad_(self._way.has_gradients)
-                with torch.set_grad_enabled(self._way.has_gradients):
-                    logits_cv = tail(states_cd)
-                log_cv = torch.log_softmax(logits_cv.detach().float(), dim=-1)
-                p_cv = log_cv.exp()
-                own_c = log_cv.gather(1, tokens_c[:, None])[:, 0]
-                entropy_c = -(p_cv * log_cv).sum(dim=-1)
-                loss_p[part] = -own_c.double().cpu().numpy()
-                surprise_p[part] = (-own_c - entropy_c).double().cpu().numpy()
-                spread_cv = p_cv * (log_cv + entropy_c[:, None]).square()
-                # Where a token is impossible its log is infinite, and its share nothing.
-                surprise_variance_p[part] = spread_cv.nan_to_num(nan=0.0).sum(dim=-1).double().cpu().numpy()
-                del log_cv, spread_cv
+                logits = LogitSteps(tail, self._way, final_pd[part])
+                loss_p[part] = -_to_numpy(logits.log_likelihood(tokens_c))
+                entropy_c, spread_c = logits.entropy()
+                surprise_p[part] = loss_p[part] - _to_numpy(entropy_c)
+                surprise_variance_p[part] = _to_numpy(spread_c)
+                for place in range(k if moved_kpd is not None else 0):
+                    assert moved_kpd is not None
+                    own_c, variance_c, square_c = logits.weigh(logits.push(moved_kpd[place, part]), tokens_c)
+                    score_pk[part, place] = _to_numpy(own_c)
+                    variance_pk[part, place] = _to_numpy(variance_c)
+                    square_pk[part, place] = _to_numpy(square_c)
                 if self._way.has_gradients:
-                    drawn_c = _draw(p_cv, torch.from_numpy(steps.draws_p[part]).to(p_cv.device))
-                    pulled_pd[part], drawn_pd[part] = _pull_logits(states_cd, logits_cv, p_cv, tokens_c, drawn_c)
-                del logits_cv
-                if moved_kpd is not None:
-                    u_kcv = push_each(self._way, tail, final_pd[part], moved_kpd[:, part])
-                    for place in range(k):
-                        u_cv = u_kcv[place].float()
-                        mean_c = (p_cv * u_cv).sum(dim=-1)
-                        own = u_cv.gather(1, tokens_c[:, None])[:, 0] - mean_c
-                        score_pk[part, place] = own.double().cpu().numpy()
-                        square_pk[part, place] = (p_cv * u_cv.square()).sum(dim=-1).double().cpu().numpy()
-                        centred_cv = u_cv - mean_c[:, None]
-                        variance_pk[part, place] = (p_cv * centred_cv.square()).sum(dim=-1).double().cpu().numpy()
-                    del u_kcv
+                    drawn_c = logits.draw(torch.from_numpy(steps.draws_p[part]).to(final_pd.device))
+                    pulled_pd[part], drawn_pd[part] = logits.pull(tokens_c, drawn_c)
         found = self.evidence
         for place, position in enumerate(steps.turns):
             own_p = steps.turn_p == place
@@ -386,26 +373,9 @@ def _gather_packed(states: Mapping[int, Tensor], places: Mapping[int, npt.NDArra
     return start_td[None]
 
 
-def _draw(p_cv: Tensor, draws_c: Tensor) -> Tensor:
-    """Draw a token of each distribution with numbers from 0 to 1."""
-    reached_c = (p_cv.double().cumsum(dim=-1) < draws_c[:, None]).sum(dim=-1)
-    return reached_c.clamp(max=p_cv.shape[1] - 1)
-
-
-def _pull_logits(
-    states_cd: Tensor, logits_cv: Tensor, p_cv: Tensor, tokens_c: Tensor, drawn_c: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the gradients of log p of tokens, and of drawn tokens, by the states."""
-    every = torch.arange(len(tokens_c), device=p_cv.device)
-    pulled = []
-    for chosen_c in (tokens_c, drawn_c):
-        cotangent_cv = -p_cv
-        cotangent_cv[every, chosen_c] += 1.0
-        (gradient_cd,) = torch.autograd.grad(
-            logits_cv, states_cd, cotangent_cv.to(logits_cv.dtype), retain_graph=chosen_c is tokens_c
-        )
-        pulled.append(gradient_cd)
-    return pulled[0], pulled[1]
+def _to_numpy(values: Tensor) -> _Floats:
+    own: _Floats = values.double().cpu().numpy()
+    return own
 
 
 def measure_evidence(

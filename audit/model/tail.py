@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from audit.errors import ModelError
 from audit.model.load import LoadedModel
@@ -36,11 +36,17 @@ class _FinalStates:
 
 
 class Tail:
-    """Turns final states [p, d] into logits [p, v] while `opened_tail` is open."""
+    """Turns final states [p, d] into logits [p, v] while `opened_tail` is open.
+
+    Attributes:
+        weight_vd: of the output head, where logits are nothing but its product with the states (and a bias): then
+            derivatives need no more than rows and products of it. None where the model does more.
+    """
 
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
         self._states_1pd: Tensor | None = None
+        self.weight_vd: Tensor | None = None
 
     def __call__(self, states_pd: Tensor) -> Tensor:
         """Return the logits; gradients and tangents go through."""
@@ -69,10 +75,23 @@ def opened_tail(model: LoadedModel) -> Iterator[Tail]:
     tail = Tail(model)
     decoder.forward = tail.hand_over
     try:
+        tail.weight_vd = _find_weight(model, tail)
         yield tail
     finally:
         # The attribute of the instance hid the class's own.
         del decoder.forward
+
+
+def _find_weight(model: LoadedModel, tail: Tail) -> Tensor | None:
+    head = model.module.get_output_embeddings()
+    if type(head) is not nn.Linear or head.weight.device != model.device:
+        return None
+    # Large enough that a cap would show.
+    draw = torch.Generator().manual_seed(0)
+    states_pd = (100 * torch.randn(2, model.d_hidden, generator=draw)).to(head.weight)
+    with torch.no_grad():
+        is_plain = torch.equal(tail(states_pd), head(states_pd))
+    return head.weight.detach() if is_plain else None
 
 
 def places_at_once(n_vocab: int) -> int:
