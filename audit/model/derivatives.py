@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 
 from audit.model.blocks import block_states
 from audit.model.load import LoadedModel
-from audit.model.tail import opened_tail
+from audit.model.tail import opened_tail, replaced_forward
 
 STEP = 0.05
 """Of a central difference, in units of the direction."""
@@ -210,14 +210,12 @@ def _try_resuming(model: LoadedModel, layer: int, states: Tensor, inputs: Mappin
 def _replaced_blocks(blocks: nn.ModuleList, layer: int, states: Tensor, additions: Additions) -> Iterator[None]:
     """Let the blocks up to `layer` hand over its states instead of computing."""
     moved = states + additions[layer] if layer in additions else states
-    try:
+    with contextlib.ExitStack() as stack:
         for place in range(layer):
-            blocks[place].forward = _make_constant(moved if place == layer - 1 else states)
+            stack.enter_context(
+                replaced_forward(blocks[place], _make_constant(moved if place == layer - 1 else states))
+            )
         yield
-    finally:
-        for place in range(layer):
-            # The attribute of the instance hid the class's own.
-            blocks[place].__dict__.pop("forward", None)
 
 
 def _make_constant(states: Tensor) -> Callable[..., Tensor]:
@@ -241,15 +239,10 @@ def _added(block: nn.Module, addition: Tensor | None) -> Iterator[None]:
         hook.remove()
 
 
-@contextlib.contextmanager
-def _checkpointed(block: nn.Module) -> Iterator[None]:
+def _checkpointed(block: nn.Module) -> contextlib.AbstractContextManager[None]:
     whole = block.forward
 
     def forward(*arguments: Any, **names: Any) -> Any:
         return checkpoint(whole, *arguments, use_reentrant=False, **names)
 
-    block.forward = forward
-    try:
-        yield
-    finally:
-        block.__dict__.pop("forward", None)
+    return replaced_forward(block, forward)

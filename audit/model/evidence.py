@@ -35,14 +35,14 @@ from audit.model.turns import TokenizedTurn
 _Floats = npt.NDArray[np.float64]
 _Array = npt.NDArray[np.float32]
 
-GRAPH_BYTES = 1 << 28
-"""Most that the values kept for a backward pass may take; a longer sample keeps one block's at a time."""
+GRAPH_BYTES = 5 << 27
+"""Most that the values kept for a backward pass may take (640 MiB); a longer sample keeps one block's at a time."""
 
 _ZERO_VARIANCE = 1e-12
 """Share of the mean square below which a variance is rounding: every step of the response was certain."""
 
-_VALUES_PER_WIDTH = 14
-"""Values kept for a backward pass, per token and block, in units of the model's width, beside the feed-forward's."""
+_KEPT_WIDTHS, _KEPT_INNER = 10, 3
+"""Values kept for a backward pass, per token and block, in units of the model's width and the feed-forward's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,31 +165,27 @@ class EvidenceMeter:
 
     def _cut(self, groups: Sequence[Group]) -> list[list[Group]]:
         """Put groups into packs whose backward pass fits; one that does not fit alone has a pack of its own."""
-        most = self._tokens_at_once()
         sequences = [turn.ids for turn in self._tokenized]
         packs: list[list[Group]] = []
-        n_tokens = n_longest = 0
+        n_tokens = n_rows = n_longest = 0
         for group in groups:
             size, longest = count_tokens(sequences, group), max(len(sequences[n]) for n in group.wanted)
-            if self._model.is_packable:
-                total = n_tokens + size
-            else:
-                n_rows = sum(len(each.wanted) for each in packs[-1]) if packs else 0
-                total = (n_rows + len(group.wanted)) * max(n_longest, longest)
-            if not packs or total > most:
+            n_longest = max(n_longest, longest)
+            n_tokens, n_rows = n_tokens + size, n_rows + len(group.wanted)
+            if not packs or not self._fits(n_tokens if self._model.is_packable else n_rows * n_longest, n_longest):
                 packs.append([])
-                n_tokens = n_longest = 0
+                n_tokens, n_rows, n_longest = size, len(group.wanted), longest
             packs[-1].append(group)
-            n_tokens, n_longest = n_tokens + size, max(n_longest, longest)
         return packs
 
-    def _tokens_at_once(self) -> int:
+    def _fits(self, n_tokens: int, n_longest: int) -> bool:
+        """Tell whether the values of a backward pass over so many tokens, of sequences so long, may be kept."""
         config = self._model.module.config.get_text_config()
         d = self._model.d_hidden
         inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * d
+        kept = _KEPT_WIDTHS * d + _KEPT_INNER * int(inner) + int(config.num_attention_heads) * n_longest
         n_upper = self._model.n_layers - self.layer
-        values = n_upper * (_VALUES_PER_WIDTH * d + 4 * int(inner))
-        return max(64, GRAPH_BYTES // (values * int(self._model.module.dtype.itemsize)))
+        return bool(n_tokens * n_upper * kept * self._model.module.dtype.itemsize <= GRAPH_BYTES)
 
     def _measure_pack(self, groups: Sequence[Group], states: Mapping[int, Tensor]) -> None:
         if self._model.is_packable:
@@ -220,7 +216,7 @@ class EvidenceMeter:
     ) -> None:
         steps = self._list_steps(groups, places)
         n_tokens = start_ntd.shape[0] * start_ntd.shape[1]
-        saves_memory = n_tokens > self._tokens_at_once()
+        saves_memory = not self._fits(n_tokens, max(len(places_t) for places_t in places.values()))
         upper = Upper(self._model, self.layer, start_ntd, inputs, resumes=self._way.resumes, saves_memory=saves_memory)
         calm = Upper(self._model, self.layer, start_ntd, inputs, resumes=self._way.resumes)
         rows_p = torch.from_numpy(steps.rows_p).to(start_ntd.device)

@@ -44,9 +44,9 @@ class LogitSteps:
     def weigh(self, u_cv: Tensor, tokens_c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return u of tokens less its mean under p, its variance and its mean square; uses up `u_cv`."""
         own_c = u_cv.gather(1, tokens_c[:, None])[:, 0]
-        mean_c = torch.einsum("cv,cv->c", self._p_cv, u_cv)
+        mean_c = (self._p_cv * u_cv).sum(dim=-1)
         u_cv -= mean_c[:, None]
-        variance_c = torch.einsum("cv,cv->c", self._p_cv, u_cv.square_())
+        variance_c = u_cv.square_().mul_(self._p_cv).sum(dim=-1)
         return own_c - mean_c, variance_c, variance_c + mean_c.square()
 
     def draw(self, numbers_c: Tensor) -> Tensor:

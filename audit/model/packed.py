@@ -25,8 +25,8 @@ from audit.model.precision import default_matmul
 
 ATTENTION = "persona_audit_packed"
 
-_SMOOTH_WEIGHTS = 1 << 23
-"""Most attention weights of one slice while derivatives are taken: 32 MiB in float32."""
+_SMOOTH_WEIGHTS = 1 << 20
+"""Most attention weights of one slice while derivatives are taken: 4 MiB in float32, near the processor."""
 
 
 @dataclass(slots=True)

@@ -8,8 +8,9 @@ that are there already. Knows no tokens.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -73,25 +74,40 @@ def opened_tail(model: LoadedModel) -> Iterator[Tail]:
         raise ModelError(model.id, "it has no output head", "use a causal language model")
     decoder: Any = model.module.get_decoder()
     tail = Tail(model)
-    decoder.forward = tail.hand_over
-    try:
-        tail.weight_vd = _find_weight(model, tail)
+    with replaced_forward(decoder, tail.hand_over):
+        if model.module not in _plain_heads:
+            _plain_heads[model.module] = _is_plain(model, tail)
+        if _plain_heads[model.module]:
+            tail.weight_vd = model.module.get_output_embeddings().weight.detach()
         yield tail
+
+
+@contextlib.contextmanager
+def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Let a module do something else; what it did before comes back in any case."""
+    # What spreads a model over devices puts a forward of its own on the instance.
+    before = module.__dict__.get("forward")
+    module.forward = forward
+    try:
+        yield
     finally:
-        # The attribute of the instance hid the class's own.
-        del decoder.forward
+        del module.forward
+        if before is not None:
+            module.forward = before
 
 
-def _find_weight(model: LoadedModel, tail: Tail) -> Tensor | None:
+_plain_heads: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+
+
+def _is_plain(model: LoadedModel, tail: Tail) -> bool:
     head = model.module.get_output_embeddings()
     if type(head) is not nn.Linear or head.weight.device != model.device:
-        return None
+        return False
     # Large enough that a cap would show.
     draw = torch.Generator().manual_seed(0)
     states_pd = (100 * torch.randn(2, model.d_hidden, generator=draw)).to(head.weight)
     with torch.no_grad():
-        is_plain = torch.equal(tail(states_pd), head(states_pd))
-    return head.weight.detach() if is_plain else None
+        return torch.equal(tail(states_pd), head(states_pd))
 
 
 def places_at_once(n_vocab: int) -> int:
