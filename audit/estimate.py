@@ -45,6 +45,7 @@ from audit.run import open_job
 from audit.samples import STDIN, Sample
 from audit.schema import FLAGS, sample_scores_schema
 from audit.shard import list_prompts, measure_turn_losses, prepare_block, score_block
+from audit.specs import choose_specs, note_missing
 from audit.states import ScoringJob
 from audit.store import RunStore
 from audit.workload import Count, Workload, measure_workload
@@ -162,7 +163,8 @@ def estimate_scan(config: ScanConfig, *, listener: Listener = ignore_events) -> 
     with _surveyed(config, listener) as inputs:
         vectors = choose_vectors(config)
         store = RunStore(config.run_path)
-        settings = collect_settings(config, inputs, vectors)
+        specs = choose_specs(config, vectors)
+        settings = collect_settings(config, inputs, vectors, specs)
         earlier = store.read_manifest() if store.exists() and not config.fresh else None
         # Standard input would lie in the run directory, and here it lies elsewhere.
         if earlier is not None and STDIN not in config.datasets:
@@ -173,10 +175,9 @@ def estimate_scan(config: ScanConfig, *, listener: Listener = ignore_events) -> 
         model = load_scan_model(config, vectors)
         listener(StageFinished("loading the model"))
         loading_s = time.monotonic() - began
-        notices = collect_notices(config, vectors, model)
-        plan = Plan(
-            config, inputs, vectors, model, settings, notices, choose_generation(config, model), find_server(config)
-        )
+        notices = [*collect_notices(config, vectors, model), *note_missing(specs, vectors)]
+        generation, server = choose_generation(config, model), find_server(config)
+        plan = Plan(config, inputs, vectors, model, settings, notices, generation, server, specs)
         for note in plan.notices:
             listener(Noted(note))
         manifest = start_manifest(plan)

@@ -6,9 +6,10 @@ Knows what two scans must share to be one run; writes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,9 @@ from audit.model.precision import matmul_way
 from audit.samples import is_hub_id
 from audit.schema import FORMAT_VERSION
 from audit.server import COMPLETION_PARAMETERS, CompletionServer, connect_server, is_same_model
+from audit.specs import describe_specs
 from audit.store import RunStore, hash_file, identify_directory
+from audit.traits import TraitSpec
 from audit.vectors import PersonaVector, check_fit
 
 BASELINE_CURE = f"choose {', '.join(BASELINE_KINDS)}, or the path of a dataset with ready responses"
@@ -41,6 +44,7 @@ class Plan:
     Attributes:
         generation: how the model answers prompts, as `model.generate` names it; None where it answers none.
         server: answers prompts in the model's place.
+        specs: the traits' specifications where prompted evidence is measured.
     """
 
     config: ScanConfig
@@ -51,6 +55,7 @@ class Plan:
     notices: list[str]
     generation: str | None = None
     server: CompletionServer | None = None
+    specs: Mapping[str, TraitSpec] = field(default_factory=dict)
 
     def layer(self, trait: str) -> int:
         """The layer that a trait is scored at."""
@@ -149,8 +154,8 @@ def warn_of_server(server: CompletionServer | None, model: LoadedModel) -> str |
 
 
 def count_needed_blocks(config: ScanConfig, vectors: Mapping[str, PersonaVector]) -> int | None:
-    """Return how many blocks a scan needs where all it does is score; None where it generates or measures losses."""
-    if config.model is None or config.nll or config.generates_here:
+    """Return how many blocks a scan needs where all it does is score; None where it needs them all."""
+    if config.model is None or config.nll or config.generates_here or config.asks_prompted_evidence:
         return None
     return max(config.layer or vector.layer for vector in vectors.values())
 
@@ -198,7 +203,12 @@ def _shown(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def collect_settings(config: ScanConfig, inputs: Inputs, vectors: Mapping[str, PersonaVector]) -> dict[str, Any]:
+def collect_settings(
+    config: ScanConfig,
+    inputs: Inputs,
+    vectors: Mapping[str, PersonaVector],
+    specs: Mapping[str, TraitSpec] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Return everything that decides the scores and is known before the model is loaded."""
     is_file = config.baseline_kind == "file"
     return {
@@ -210,6 +220,7 @@ def collect_settings(config: ScanConfig, inputs: Inputs, vectors: Mapping[str, P
         "vectors": {
             trait: {"layer": config.layer or vector.layer, "sha256": vector.sha256} for trait, vector in vectors.items()
         },
+        **({"specifications": {trait: spec.digest for trait, spec in specs.items()}} if specs else {}),
     }
 
 
@@ -269,6 +280,7 @@ def start_manifest(plan: Plan) -> dict[str, Any]:
             }
             for trait, vector in plan.vectors.items()
         ],
+        "prompted_evidence": describe_specs(plan.specs),
         "baseline": {
             "kind": kind,
             "generator": generator,
@@ -299,13 +311,13 @@ def refuse_other_model(store: RunStore, earlier: Mapping[str, Any], manifest: Ma
     Raises:
         RunError: with the first field that differs.
     """
-    fields = [("model", field) for field in ("fingerprint", "dtype", "forward", "template_sha256", "adapter")]
-    for part, field in [*fields, ("baseline", "generation"), ("baseline", "generator")]:
-        theirs, ours = earlier[part].get(field), manifest[part][field]
+    fields = [("model", name) for name in ("fingerprint", "dtype", "forward", "template_sha256", "adapter")]
+    for part, name in [*fields, ("baseline", "generation"), ("baseline", "generator")]:
+        theirs, ours = earlier[part].get(name), manifest[part][name]
         if theirs != ours:
             raise RunError(
                 str(store.path),
-                f"was made with another model: its {field} is {theirs}, now {ours}",
+                f"was made with another model: its {name} is {theirs}, now {ours}",
                 "choose another --out, or discard the run with --fresh",
             )
     if earlier["tool_version"] != manifest["tool_version"]:

@@ -43,6 +43,7 @@ from audit.query import open_connection, run_query
 from audit.samples import Sample
 from audit.score import reduction_matrix
 from audit.shard import BLOCK_ROWS, measure_turn_losses
+from audit.specs import choose_specs, note_missing
 from audit.states import ScoringJob
 from audit.store import RunStore
 from audit.summary import count_rows, summarise_run
@@ -143,7 +144,8 @@ def scan(config: ScanConfig, *, listener: Listener = ignore_events) -> Run:
     inputs = survey_inputs(config, listener)
     vectors = choose_vectors(config)
     store = RunStore(config.run_path)
-    settings = collect_settings(config, inputs, vectors)
+    specs = choose_specs(config, vectors)
+    settings = collect_settings(config, inputs, vectors, specs)
     if store.exists() and not config.fresh:
         manifest = store.read_manifest()
         refuse_other_settings(store, manifest, settings)
@@ -154,8 +156,8 @@ def scan(config: ScanConfig, *, listener: Listener = ignore_events) -> Run:
     listener(StageStarted("loading the model", None, ""))
     model = load_scan_model(config, vectors)
     listener(StageFinished("loading the model"))
-    notices = collect_notices(config, vectors, model)
-    plan = Plan(config, inputs, vectors, model, settings, notices, choose_generation(config, model), server)
+    notices = [*collect_notices(config, vectors, model), *note_missing(specs, vectors)]
+    plan = Plan(config, inputs, vectors, model, settings, notices, choose_generation(config, model), server, specs)
     for note in plan.notices:
         listener(Noted(note))
     # Whatever can be refused is refused before `--fresh` removes an earlier run.
@@ -257,6 +259,7 @@ def open_job(plan: Plan) -> Iterator[ScoringJob]:
         reduction=reduction_matrix(model.d_hidden, config.seed),
         is_nll_for_all=config.model is None or config.nll,
         keep_columns=config.keep_columns,
+        specs=dict(plan.specs),
     )
     if config.baseline_kind != "file":
         yield job

@@ -20,6 +20,7 @@ from audit.known import TurnKey
 from audit.model.chat import RenderedTurn, TokenizedTurn, UnscoredTurn, render_turn, tokenize_turns
 from audit.model.hidden import project_turns
 from audit.model.loss import measure_nll
+from audit.prompting import measure_prompted
 from audit.samples import Sample, SkippedSample, Turn, answer_turn
 from audit.samples.reasoning import split_parts
 from audit.states import ScoringJob, TurnState
@@ -65,6 +66,8 @@ def score_block(block: PreparedBlock, job: ScoringJob) -> ScoredBlock:
     """Score one block."""
     states = block.states
     _score(states, job)
+    if job.specs:
+        measure_prompted([state for state in states if state.projection_k is not None], job)
     return ScoredBlock(make_tables(block.records, states, job), n_widened=sum(state.is_widened for state in states))
 
 

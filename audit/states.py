@@ -17,6 +17,7 @@ from audit.model.chat import RenderedTurn, TokenizedTurn
 from audit.model.evidence import EvidenceJob
 from audit.model.load import LoadedModel
 from audit.samples import Turn
+from audit.traits import TraitSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class ScoringJob:
         is_nll_for_all: measure the loss of every turn; otherwise only `probed_nll` is written.
         probed_nll: what the probe measured, nats per token.
         evidence: None where no evidence along vectors is measured.
+        specs: the traits' specifications; empty where no prompted evidence is measured.
         orthogonal: trait → (layer, unit direction [d]) of what its vector has for itself; empty where that is not read.
     """
 
@@ -76,6 +78,7 @@ class ScoringJob:
     keep_columns: tuple[str, ...] = ()
     probed_nll: dict[TurnKey, float] = field(default_factory=dict)
     evidence: EvidenceJob | None = None
+    specs: dict[str, TraitSpec] = field(default_factory=dict)
     orthogonal: dict[str, tuple[int, NDArray[np.float32]]] = field(default_factory=dict)
 
     @property

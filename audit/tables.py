@@ -135,6 +135,7 @@ def _scores_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
         finite_nk = np.where(np.isfinite(values_nk), values_nk, np.nan)
         columns[name] = pa.array(finite_nk.ravel(), pa.float32(), from_pandas=True)
     columns |= _prediction_columns([state for state, _, _ in rows], job)
+    columns |= _prompted_columns([state for state, _, _ in rows], len(job.units))
     return pa.table(columns).cast(SCORES)
 
 
@@ -151,6 +152,18 @@ def _prediction_columns(states: Sequence[TurnState], job: ScoringJob) -> dict[st
         "predicted_baseline_projection": pa.array(predicted_nk.ravel(), pa.float32(), from_pandas=True),
         "standard_error": pa.array(error_nk.ravel(), pa.float32(), from_pandas=True),
     }
+
+
+def _prompted_columns(states: Sequence[TurnState], k: int) -> dict[str, pa.Array]:
+    columns = {}
+    for name, kept in (("prompted_evidence", "ratio_k"), ("prompted_evidence_z", "z_k"), ("prompted_gain", "gain_k")):
+        values_nk = np.full((len(states), k), np.nan, dtype=np.float32)
+        for row, state in enumerate(states):
+            if state.prompted is not None:
+                values_nk[row] = getattr(state.prompted, kept)
+        finite_nk = np.where(np.isfinite(values_nk), values_nk, np.nan)
+        columns[name] = pa.array(finite_nk.ravel(), pa.float32(), from_pandas=True)
+    return columns
 
 
 def _differences_table(states: Sequence[TurnState]) -> pa.Table:

@@ -15,10 +15,9 @@ from audit.answers import Answer, Generator
 from audit.events import Event, Listener, StageAdvanced, StageFinished, StageStarted
 from audit.extract.rollouts import Rollout, make_messages, seed_of
 from audit.extract.sheet import RolloutSheet
-from audit.model.chat import RenderedTurn, TokenizedTurn, render_prompt, render_prompt_or_none, render_turn
+from audit.model.chat import RenderedTurn, TokenizedTurn, render_prompt, render_turn, takes_system
 from audit.model.generate import GENERATION_VERSION, Additions, sample_answers
 from audit.model.load import LoadedModel
-from audit.model.template import MARKER
 from audit.model.tokens import tokenize_turns
 from audit.samples import Message, Turn, answer_turn
 from audit.traits import Judge, Judgement, TraitSpec
@@ -51,9 +50,8 @@ class Asker:
         self.sampling = sampling
         self._sheet = sheet
         self._listener = listener
-        question = (Message("system", MARKER), Message("user", "Hello"))
-        # Some templates leave a system prompt out without a word: both sides would be asked the same.
-        self.has_system = MARKER in (render_prompt_or_none(model, _open_turn(question)) or "")
+        # Where a template leaves a system prompt out, both sides would be asked the same.
+        self.has_system = takes_system(model)
 
     def answer(
         self, stage: str | None, rollouts: Sequence[Rollout], additions: Sequence[Additions] | None = None

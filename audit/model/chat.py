@@ -24,6 +24,7 @@ __all__ = [
     "render_prompt",
     "render_prompt_or_none",
     "render_turn",
+    "takes_system",
     "tokenize_turns",
 ]
 
@@ -43,6 +44,13 @@ def render_prompt_or_none(model: LoadedModel, turn: Turn) -> str | None:
         return render_prompt(model, turn)
     except TemplateRefusal:
         return None
+
+
+def takes_system(model: LoadedModel) -> bool:
+    """Tell whether the template writes a system prompt: some refuse it, and some leave it out without a word."""
+    messages = (Message("system", MARKER), Message("user", "Hello"))
+    turn = Turn("response", len(messages), "answer", messages, "", Message("assistant", ""))
+    return MARKER in (render_prompt_or_none(model, turn) or "")
 
 
 def render_turn(model: LoadedModel, turn: Turn) -> RenderedTurn | UnscoredTurn:

@@ -1,6 +1,7 @@
 """The traits room: what a trait is, in words, and what a judge says of an answer. Knows no model and no vector."""
 
 from audit.traits.check import Finding, check_spec
+from audit.traits.decode import SUFFIXES
 from audit.traits.find import SpecFile, find_specs, resolve_spec
 from audit.traits.judgement import Judge, Judgement
 from audit.traits.layout import build_spec, plain_values
@@ -11,6 +12,7 @@ from audit.traits.write import render_toml, write_spec
 __all__ = [
     "N_PAIRS",
     "N_QUESTIONS",
+    "SUFFIXES",
     "Finding",
     "Judge",
     "Judgement",
