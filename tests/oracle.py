@@ -130,6 +130,69 @@ def find_positions(tokenizer: Any, ids: Sequence[int], text: str, start: int, st
     return positions
 
 
+@dataclass(frozen=True)
+class OraclePrompted:
+    """What the definition of prompted evidence gives for one response: float64 numbers, in nats per token but `z`."""
+
+    ratio: float
+    z: float
+    gain: float
+
+
+def score_prompted(
+    module: Any,
+    tokenizer: Any,
+    messages: Sequence[dict[str, str]],
+    *,
+    positive: Sequence[str],
+    negative: Sequence[str],
+    ends: Sequence[str],
+    has_system: bool,
+) -> OraclePrompted:
+    """Compare the last message of a conversation under system prompts; the token of `ends` behind it counts."""
+    own_tv, targets = _target_log_p(module, tokenizer, messages, ends)
+    sides = []
+    for texts in (positive, negative):
+        prompted = []
+        for text in texts:
+            log_p_tv, same = _target_log_p(module, tokenizer, _open_with(messages, text, has_system), ends)
+            assert same == targets
+            prompted.append(log_p_tv)
+        sides.append(sum(prompted) / len(prompted))
+    u_tv, p_tv = sides[0] - sides[1], np.exp(own_tv)
+    steps = np.arange(len(targets))
+    mean_t = (p_tv * u_tv).sum(axis=1)
+    variance_t = (p_tv * (u_tv - mean_t[:, None]) ** 2).sum(axis=1)
+    return OraclePrompted(
+        ratio=float(u_tv[steps, targets].mean()),
+        z=float((u_tv[steps, targets] - mean_t).sum() / np.sqrt(variance_t.sum())),
+        gain=float((sides[0] - own_tv)[steps, targets].mean()),
+    )
+
+
+def _open_with(messages: Sequence[dict[str, str]], text: str, has_system: bool) -> list[dict[str, str]]:
+    role = "system" if has_system else "user"
+    if messages[0]["role"] == role:
+        return [{"role": role, "content": f"{text}\n\n{messages[0]['content']}"}, *messages[1:]]
+    return [{"role": "system", "content": text}, *messages]
+
+
+def _target_log_p(
+    module: Any, tokenizer: Any, messages: Sequence[dict[str, str]], ends: Sequence[str]
+) -> tuple[np.ndarray, list[int]]:
+    """Return log-probabilities [t, v] where the response and its end are predicted, and these tokens."""
+    text, start, stop = find_response(tokenizer, messages)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    positions = find_positions(tokenizer, ids, text, start, stop)
+    follower = positions[-1] + 1
+    if follower < len(ids) and tokenizer.convert_ids_to_tokens(ids[follower]) in ends:
+        positions = [*positions, follower]
+    with torch.no_grad():
+        logits_tv = module(torch.tensor([ids])).logits[0].double()
+    log_p_tv = torch.log_softmax(logits_tv, dim=-1).numpy()
+    return log_p_tv[[position - 1 for position in positions]], [ids[position] for position in positions]
+
+
 def answer_greedily(module: Any, tokenizer: Any, prompt_text: str, max_new_tokens: int) -> str:
     """Return the model's own answer to one rendered prompt, token by token, without a cache or a batch."""
     ids = tokenizer(prompt_text, add_special_tokens=False)["input_ids"]
