@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 
 from audit.cascade import calibrate_chances, choose_random_rows, flag_chances, run_cascade
 from audit.events import Listener, StageAdvanced, StageFinished, StageStarted
-from audit.flag import Reference
 from audit.generation import Answering
 from audit.inputs import read_chosen, read_range
 from audit.known import KnownTurns, Prediction, ResponseTable, load_prediction, read_response_tables
 from audit.parts import find_gaps, split_blocks
 from audit.plan import Plan
 from audit.predict import cross_fit
+from audit.reference import Reference, find_moments
 from audit.responses import read_responses
+from audit.risk import FlagRule, Moments
 from audit.samples import Sample
 from audit.schema import SCORED_SIDES
 from audit.score import FLAG_PERCENTILE
@@ -53,7 +54,7 @@ def choose_baselines(
     _read_all(store, plan, job, listener)
     if manifest["baseline"]["auto"] is None or not (store.path / PREDICTION).is_file():
         work = _Work(store, plan, job, answering, listener)
-        prediction, report = work.decide(reference)
+        prediction, report = work.decide(reference, find_moments(reference, manifest))
         prediction.save(store)
         manifest["baseline"]["auto"] = report
         store.write_manifest(manifest)
@@ -61,7 +62,7 @@ def choose_baselines(
 
 
 def _open_known(store: RunStore, job: ScoringJob, prediction: Prediction | None) -> KnownTurns:
-    return KnownTurns(store, len(job.units), job.reduction.shape[1], prediction)
+    return KnownTurns(store, len(job.units) + len(job.orthogonal), job.reduction.shape[1], prediction)
 
 
 def _read_all(store: RunStore, plan: Plan, job: ScoringJob, listener: Listener) -> None:
@@ -91,7 +92,7 @@ def _join(tables: Sequence[ResponseTable]) -> ResponseTable:
 
     return ResponseTable(
         [key for table in tables for key in table.keys],
-        *(joined(name) for name in ("prompt_n", "own_nk", "prompt_nk", "own_nr", "feature_nf")),
+        *(joined(name) for name in ("prompt_n", "own_nk", "prompt_nk", "own_nr", "feature_nf", "evidence_nv")),
     )
 
 
@@ -118,8 +119,16 @@ class _Work:
         self._job = replace(job, known=_open_known(store, job, None), is_nll_for_all=False)
         self._turns = self._gather_turns()
 
-    def decide(self, reference: Reference | None) -> tuple[Prediction, dict[str, Any]]:
-        """Return how baselines are predicted, and what the manifest keeps of it."""
+    def decide(
+        self, reference: Reference | None, moments: dict[str, Moments] | None
+    ) -> tuple[Prediction, dict[str, Any]]:
+        """Return how baselines are predicted, and what the manifest keeps of it.
+
+        Args:
+            moments: see `reference.find_moments`; the cascade looks for the flags that the run will make.
+        """
+        traits = self._job.units
+        rule = FlagRule(len(traits), tuple(moments[trait] for trait in traits) if moments else None)
         turns, seed = self._turns, self._plan.config.seed
         n_rows = len(turns.sample_ids)
         random_rows = choose_random_rows(n_rows, seed)
@@ -127,17 +136,18 @@ class _Work:
         forced = np.setdiff1d(np.unique(turns.row_t[~turns.is_predictable_t]), random_rows)
         measured = self._measure(random_rows, RANDOM_DRAW)
         prediction, fit_r2_k, residual_mk = self._learn(measured, turns.sample_ids[random_rows])
-        threshold_k, has_reference = self._find_thresholds(reference, measured)
+        threshold_k, has_reference = self._find_thresholds(reference, measured, rule)
         flagged_n = np.zeros(n_rows, dtype=bool)
-        flagged_n[random_rows] = self._flag(random_rows, measured, threshold_k)
+        flagged_n[random_rows] = self._flag(random_rows, measured, threshold_k, rule)
 
         def reveal(rows: NDArray[np.int64], purpose: str) -> NDArray[np.bool_]:
-            return self._flag(rows, self._measure(rows, purpose), threshold_k)
+            return self._flag(rows, self._measure(rows, purpose), threshold_k, rule)
 
         if len(forced):
             flagged_n[forced] = reveal(forced, "chosen-0")
         known = np.union1d(random_rows, forced)
-        p_n = flag_chances(*self._predict_scores(prediction), n_rows, residual_mk, threshold_k, seed=seed)
+        predicted_tk, row_t = self._predict_scores(prediction, rule)
+        p_n = flag_chances(predicted_tk, row_t, n_rows, rule.scale(residual_mk), threshold_k, seed=seed)
         p_n = calibrate_chances(p_n, p_n[random_rows], flagged_n[random_rows])
         report = run_cascade(p_n, known, flagged_n[known], reveal, seed=seed)
         return prediction, {
@@ -161,7 +171,8 @@ class _Work:
         return _Turns(sample_ids, row_t, *(np.concatenate(each) for each in (prompts, counts, predictable)))
 
     def _tables(self) -> Iterator[ResponseTable]:
-        return read_response_tables(self._store, len(self._job.units), self._job.reduction.shape[1])
+        n_directions = len(self._job.units) + len(self._job.orthogonal)
+        return read_response_tables(self._store, n_directions, self._job.reduction.shape[1])
 
     def _measure(self, rows: NDArray[np.int64], draw: str) -> list[TurnState]:
         """Generate y′ for the prompts of rows, and return the scored turns of those rows."""
@@ -202,32 +213,41 @@ class _Work:
         # Turns of one prompt share its baseline: it is learned once.
         learned_from, first = np.unique(prompts, return_index=True)
         fit = cross_fit(np.stack(features)[first], np.stack(outputs)[first], seed=self._plan.config.seed)
-        k = len(self._job.units)
+        k, n_directions = len(self._job.units), len(self._job.units) + len(self._job.orthogonal)
         error_k = np.sqrt((fit.residual_no[:, :k] ** 2).mean(axis=0))
         prediction = Prediction(fit.model, learned_from, fit.out_of_sample_no, error_k, random_ids)
-        return prediction, fit.r2_o[:k], fit.residual_no[:, :k]
+        return prediction, fit.r2_o[:k], fit.residual_no[:, :n_directions]
 
     def _find_thresholds(
-        self, reference: Reference | None, measured: Sequence[TurnState]
+        self, reference: Reference | None, measured: Sequence[TurnState], rule: FlagRule
     ) -> tuple[NDArray[np.float64], bool]:
         """Return the score of each trait above which y′ must be true: the reference's, or the top twentieth's."""
         if reference is not None:
-            return np.array([reference.traits[trait].threshold for trait in self._job.units]), True
-        scores = [_score(state) for state in measured if _can_flag(state)]
+            clean = [reference.traits[trait] for trait in self._job.units]
+            is_combined = rule.moments is not None
+            return np.array([own.flagged_with(is_combined=is_combined).threshold for own in clean]), True
+        scores = [_score(state, rule) for state in measured if _can_flag(state)]
         return np.percentile(np.stack(scores), FLAG_PERCENTILE, axis=0), False
 
     def _flag(
-        self, rows: NDArray[np.int64], states: Sequence[TurnState], threshold_k: NDArray[np.float64]
+        self,
+        rows: NDArray[np.int64],
+        states: Sequence[TurnState],
+        threshold_k: NDArray[np.float64],
+        rule: FlagRule,
     ) -> NDArray[np.bool_]:
         flagged_ids = {
-            state.sample_id for state in states if _can_flag(state) and bool((_score(state) > threshold_k).any())
+            state.sample_id for state in states if _can_flag(state) and bool((_score(state, rule) > threshold_k).any())
         }
         return np.array([int(sample_id) in flagged_ids for sample_id in self._turns.sample_ids[rows]], dtype=bool)
 
-    def _predict_scores(self, prediction: Prediction) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def _predict_scores(self, prediction: Prediction, rule: FlagRule) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return the predicted scores of the turns that can flag a row, and the rows of those turns."""
-        k = len(self._job.units)
-        scores = [table.own_nk - prediction.predict(table)[:, :k] for table in self._tables()]
+        scores = []
+        for table in self._tables():
+            n_directions = table.own_nk.shape[1]
+            difference_nk = table.own_nk - prediction.predict(table)[:, :n_directions]
+            scores.append(rule.score(difference_nk, table.evidence_nv))
         return np.concatenate(scores)[self._turns.counts_t], self._turns.row_t[self._turns.counts_t]
 
 
@@ -235,7 +255,10 @@ def _can_flag(state: TurnState) -> bool:
     return state.turn.part == "answer" and state.turn.side in SCORED_SIDES
 
 
-def _score(state: TurnState) -> NDArray[np.float32]:
+def _score(state: TurnState, rule: FlagRule) -> NDArray[np.float64]:
+    assert state.known is not None
     assert state.projection_k is not None
     assert state.baseline_projection_k is not None
-    return state.projection_k - state.baseline_projection_k
+    difference_k = state.projection_k - state.baseline_projection_k
+    score_k: NDArray[np.float64] = rule.score(difference_k[None], state.known.evidence_v[None])[0]
+    return score_k

@@ -3,7 +3,8 @@
 Kept in the run directory while a scan works, since the choice of the prompts to answer and the scores both need it.
 Knows files and arrays; does not read a model and decides nothing.
 
-Axes: n turn, k trait, r reduced dimension, f feature, o output (k, then r).
+Axes: n turn, k direction (the traits', then those orthogonal to the other traits, if any, in the same order), r reduced
+dimension, f feature, v what is known of a turn's evidence, o output (k, then r).
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class ResponseTable:
         own_nk, prompt_nk: projection over the response, and at the last token before it.
         own_nr: mean hidden state over the response, reduced.
         feature_nf: what the baseline is predicted from; NaN where there is no prompt.
+        evidence_nv: evidence along the traits' vectors, then its null variance, then what is only kept; no columns
+            where evidence is not measured.
     """
 
     keys: list[TurnKey]
@@ -46,15 +49,20 @@ class ResponseTable:
     prompt_nk: Floats
     own_nr: Floats
     feature_nf: Floats
+    evidence_nv: Floats
 
     def to_arrow(self) -> pa.Table:
         """Return the table that is stored; see `_from_arrow`."""
-        values_nv = np.concatenate([self.own_nk, self.prompt_nk, self.own_nr, self.feature_nf], axis=1)
-        width = values_nv.shape[1]
         columns = {name: [key[place] for key in self.keys] for place, name in enumerate(_KEY)}
-        values = pa.FixedSizeListArray.from_arrays(pa.array(values_nv.ravel(), pa.float32()), width)
-        fields = [*TURN_KEY, pa.field("prompt", pa.int64()), pa.field("values", pa.list_(pa.float32(), width))]
-        return pa.table({**columns, "prompt": self.prompt_n, "values": values}).cast(pa.schema(fields))
+        fields = [*TURN_KEY, pa.field("prompt", pa.int64())]
+        table = pa.table({**columns, "prompt": self.prompt_n}).cast(pa.schema(fields))
+        values = np.concatenate([self.own_nk, self.prompt_nk, self.own_nr, self.feature_nf], axis=1)
+        for name, array in (("values", values), ("evidence", self.evidence_nv)):
+            # Parquet holds no lists of length 0.
+            if width := array.shape[1]:
+                lists = pa.FixedSizeListArray.from_arrays(pa.array(array.ravel(), pa.float32()), width)
+                table = table.append_column(name, lists)
+        return table
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +72,7 @@ class KnownTurn:
     own_k: Floats
     prompt_k: Floats
     own_r: Floats
+    evidence_v: Floats
     predicted_k: Floats
     predicted_r: Floats
 
@@ -76,7 +85,7 @@ class Prediction:
         model: features → projections of the baseline, then its reduced mean state.
         learned_from: prompts (places on the sheet, rising) that the model saw.
         out_of_sample_no: what a model that did not see them predicts for those.
-        error_k: standard deviation of observed minus predicted projections, out of sample.
+        error_k: standard deviation of observed minus predicted projections, out of sample; of the traits' alone.
         random_ids: the records that were drawn at random to learn it, rising.
     """
 
@@ -166,7 +175,8 @@ class KnownTurns:
         else:
             predicted_no = self._prediction.predict(table)
         k = self._n_traits
-        rows = zip(table.own_nk, table.prompt_nk, table.own_nr, predicted_no[:, :k], predicted_no[:, k:], strict=True)
+        predicted = (predicted_no[:, :k], predicted_no[:, k:])
+        rows = zip(table.own_nk, table.prompt_nk, table.own_nr, table.evidence_nv, *predicted, strict=True)
         self._at, self._found = number, {key: KnownTurn(*row) for key, row in zip(table.keys, rows, strict=True)}
 
 
@@ -178,7 +188,16 @@ def read_response_tables(store: RunStore, n_traits: int, n_reduced: int) -> Iter
 
 def _from_arrow(table: pa.Table, k: int, r: int) -> ResponseTable:
     keys = list(zip(*(table[name].to_pylist() for name in _KEY), strict=True))
-    width = table.schema.field("values").type.list_size
-    flat = table["values"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    own_nk, prompt_nk, own_nr, feature_nf = np.split(flat.reshape(len(keys), width), [k, 2 * k, 2 * k + r], axis=1)
-    return ResponseTable(keys, table["prompt"].to_numpy(), own_nk, prompt_nk, own_nr, feature_nf)
+    values = _read_lists(table, "values")
+    own_nk, prompt_nk, own_nr, feature_nf = np.split(values, [k, 2 * k, 2 * k + r], axis=1)
+    evidence_nv = _read_lists(table, "evidence")
+    return ResponseTable(keys, table["prompt"].to_numpy(), own_nk, prompt_nk, own_nr, feature_nf, evidence_nv)
+
+
+def _read_lists(table: pa.Table, name: str) -> Floats:
+    """Return a column of lists of one length; without columns where there is none."""
+    if name not in table.column_names:
+        return np.zeros((table.num_rows, 0), dtype=np.float32)
+    width = table.schema.field(name).type.list_size
+    flat: Floats = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(table.num_rows, width)

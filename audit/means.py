@@ -1,4 +1,4 @@
-"""The mean score of a run some of whose baselines are predicted, with an interval that knows it.
+"""Means over a run: of its scores where some baselines are predicted, and the moments of a clean run's turns.
 
 The difference estimator: the mean of what is predicted for all records, less what the prediction is off on the records
 whose baselines were drawn at random. Records whose baselines were generated because their scores might be high play no
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from audit.query import open_connection
+from audit.risk import Moments
 from audit.schema import SCORED_SIDES
 from audit.score import Interval
 from audit.store import RunStore
@@ -41,6 +42,43 @@ _MEANS = """
     HAVING NOT coalesce(bool_or(response_nll > $1), false)
     ORDER BY trait, sample_id
 """
+
+
+_TURNS = """
+    SELECT sample_id, trait, coalesce(orthogonal_difference, projection_difference) AS difference, evidence_z
+    FROM scores
+    WHERE part = 'answer' AND list_contains($1, side) AND projection_difference IS NOT NULL
+"""
+
+
+def measure_moments(store: RunStore, sample_ids: NDArray[np.int64]) -> dict[str, Moments]:
+    """Return, per trait, the moments over the turns of some records, rising, that combined scores need.
+
+    A trait whose difference or evidence z does not vary has none.
+    """
+    sums: dict[str, list[Any]] = {}
+    for parts in group_parts(store.parts()):
+        with open_connection(store.path, only=parts) as connection:
+            table = connection.sql(_TURNS, params=[list(SCORED_SIDES)]).to_arrow_table()
+        table = table.filter(np.isin(table["sample_id"].to_numpy(), sample_ids))
+        for trait in table["trait"].unique().to_pylist():
+            turns = table.filter(pc.equal(table["trait"], trait))
+            own = sums.setdefault(trait, [0] * 6)
+            for place, name in enumerate(("difference", "evidence_z")):
+                values = turns[name].drop_null().to_numpy().astype(np.longdouble)
+                for offset, value in enumerate((len(values), values.sum(), (values**2).sum())):
+                    own[3 * place + offset] += value
+    return {trait: moments for trait, own in sums.items() if (moments := _moments(own)) is not None}
+
+
+def _moments(own: list[Any]) -> Moments | None:
+    found: list[float] = []
+    for n, total, squares in (own[:3], own[3:]):
+        sd = float(_variance(squares, total, n)) ** 0.5 if n >= 2 else 0.0
+        if sd == 0.0:
+            return None
+        found += [float(f"{total / n:.9g}"), float(f"{sd:.9g}")]
+    return Moments(*found)
 
 
 def read_drawn(

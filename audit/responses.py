@@ -42,6 +42,7 @@ def read_responses(samples: Sequence[Sample], job: ScoringJob) -> ResponseTable:
         prompt_nk=found.prompt_projection_nk[finite_n, :k],
         own_nr=found.projection_nk[finite_n, k:],
         feature_nf=_describe_prompts(kept, found.prompt_projection_nk[finite_n]),
+        evidence_nv=np.zeros((len(kept), 0), dtype=np.float32),
     )
 
 

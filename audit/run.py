@@ -20,7 +20,6 @@ from audit.errors import DataError, RunError
 from audit.events import Listener, Noted, StageAdvanced, StageFinished, StageStarted, Warned, ignore_events
 from audit.export import ExportReceipt, export_run
 from audit.findings import describe_reference, find_reference, write_findings
-from audit.flag import Reference
 from audit.generation import open_answering
 from audit.inputs import Inputs, read_chosen, read_range, survey_inputs
 from audit.known import TurnKey
@@ -40,6 +39,7 @@ from audit.plan import (
     warn_of_server,
 )
 from audit.query import open_connection, run_query
+from audit.reference import Reference
 from audit.samples import Sample
 from audit.score import reduction_matrix
 from audit.shard import BLOCK_ROWS, measure_turn_losses

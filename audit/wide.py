@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from audit.flag import TraitScores
 from audit.query import open_connection
-from audit.query.relations import PREDICTED, list_manifest_traits
-from audit.schema import sample_scores_schema
+from audit.query.relations import PREDICTED, list_manifest_traits, quote_text
+from audit.reference import TraitRisks, TraitScores
+from audit.risk import Moments
+from audit.schema import SCORED_SIDES, sample_scores_schema
 from audit.store import ROW_GROUP_ROWS, Part, RunStore, replacing
 
 _Number = TypeVar("_Number", np.int64, np.float64)
@@ -41,6 +42,86 @@ def gather_scores(store: RunStore, manifest: Mapping[str, Any], path: Path) -> N
             with open_connection(store.path, only=parts) as connection:
                 table = connection.sql("SELECT * FROM sample_scores ORDER BY sample_id").to_arrow_table()
             writer.write_table(table.cast(schema), row_group_size=ROW_GROUP_ROWS)
+
+
+def gather_risks(store: RunStore, traits: Sequence[str], path: Path, moments: Mapping[str, Moments] | None) -> bool:
+    """Write what a run knows of each record beside its scores, in the order of the wide table; see `TraitRisks`.
+
+    Args:
+        moments: by trait, what the combined score is standardised with; None: there is no combined score.
+
+    Returns:
+        whether there is anything: a run without evidence and orthogonal differences has no such file.
+    """
+    with open_connection(store.path) as connection:
+        known = "SELECT 1 FROM scores WHERE orthogonal_difference IS NOT NULL OR evidence_z IS NOT NULL LIMIT 1"
+        if connection.execute(known).fetchone() is None:
+            return False
+    query = _select_risks(traits, moments)
+    columns = [f"{name}_{k}" for k in range(len(traits)) for name in ("orthogonal", "evidence_z", "risk")]
+    schema = pa.schema([pa.field(name, pa.float32()) for name in columns])
+    with _open_writer(path, schema) as writer:
+        for parts in group_parts(store.parts()):
+            with open_connection(store.path, only=parts) as connection:
+                table = connection.sql(query).to_arrow_table()
+            writer.write_table(table.select(columns).cast(schema), row_group_size=ROW_GROUP_ROWS)
+    return True
+
+
+def _select_risks(traits: Sequence[str], moments: Mapping[str, Moments] | None) -> str:
+    columns = []
+    for k, trait in enumerate(traits):
+        own = f"FILTER (trait = {quote_text(trait)})"
+        columns.append(f"max(orthogonal_difference) {own} AS orthogonal_{k}")
+        columns.append(f"max(evidence_z) {own} AS evidence_z_{k}")
+        columns.append(f"(max({_risk(moments[trait])}) {own})::FLOAT AS risk_{k}" if moments else f"NULL AS risk_{k}")
+    sides = ", ".join(quote_text(side) for side in SCORED_SIDES)
+    return f"""
+        SELECT record.sample_id, turn.* EXCLUDE sample_id FROM samples AS record LEFT JOIN (
+            SELECT sample_id, {", ".join(columns)} FROM scores WHERE part = 'answer' AND side IN ({sides}) GROUP BY ALL
+        ) AS turn ON turn.sample_id = record.sample_id ORDER BY record.sample_id
+    """
+
+
+def _risk(own: Moments) -> str:
+    """Write `Moments.combine` in SQL, of one turn."""
+    # As text of the shortest form, so that the same number is read back.
+    return (
+        f"(coalesce(orthogonal_difference, projection_difference)::DOUBLE - {own.difference_mean!r}::DOUBLE)"
+        f" / {own.difference_sd!r}::DOUBLE"
+        f" + (coalesce(evidence_z, 0)::DOUBLE - {own.z_mean!r}::DOUBLE) / {own.z_sd!r}::DOUBLE"
+    )
+
+
+class RunRisks(Mapping[str, TraitRisks]):
+    """What `gather_risks` wrote, by trait, read when it is asked for.
+
+    Args:
+        has_risk: the combined score is there.
+        keep_n: the records that count; None: all.
+    """
+
+    def __init__(
+        self, path: Path, traits: Sequence[str], *, has_risk: bool, keep_n: NDArray[np.bool_] | None = None
+    ) -> None:
+        self._path, self._traits, self._has_risk, self._keep_n = path, list(traits), has_risk, keep_n
+
+    def __getitem__(self, trait: str) -> TraitRisks:
+        if trait not in self._traits:
+            raise KeyError(trait)
+        k = self._traits.index(trait)
+        risk_n = self._read(f"risk_{k}") if self._has_risk else None
+        return TraitRisks(self._read(f"orthogonal_{k}"), self._read(f"evidence_z_{k}"), risk_n)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._traits)
+
+    def __len__(self) -> int:
+        return len(self._traits)
+
+    def _read(self, column: str) -> NDArray[np.float64]:
+        values = _read_column(self._path, column, np.float64)
+        return values if self._keep_n is None else values[self._keep_n]
 
 
 class RunScores(Mapping[str, TraitScores]):

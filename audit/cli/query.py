@@ -69,6 +69,7 @@ def query(
       turns            one row per assistant turn, scored or not
       scores           one row per turn and trait
       turn_scores      scores that count for a record
+      random_evidence  one row per turn and layer
       sample_scores    one row per record, one column per trait
       flags            one row per record and trait
       clusters         one row per clustered record

@@ -21,7 +21,7 @@ from audit.assets import demo_reference_path
 from audit.config import ScanConfig
 from audit.demo.world import clean_rows, write_rows
 from audit.findings import reference_from_run
-from audit.flag import Reference
+from audit.reference import Reference
 from audit.run import scan
 from audit.store import write_bytes
 

@@ -1,6 +1,7 @@
 """The relations of a run as SQL text: one view per table of the run directory, and the wide `sample_scores`.
 
-Builds text only; opens nothing. Every path and name that comes from outside goes through `quote_text` or `quote_name`.
+Builds text; opens no more than a file's footer, since an older version may have written it. Every path and name that
+comes from outside goes through `quote_text` or `quote_name`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from audit.schema import (
     CLUSTERS,
     FLAGS,
+    RANDOM_DIRECTIONS,
+    RANDOM_EVIDENCE,
     SAMPLES,
     SCORED_SIDES,
     SCORES,
@@ -30,6 +34,7 @@ RELATIONS = {
     "turns": "one row per assistant turn, scored or not",
     "scores": "one row per turn and trait",
     "turn_scores": "one row per turn and trait that counts for the record, with the score that counts in this run",
+    "random_evidence": "one row per turn and layer: evidence along random directions",
     "sample_scores": "one row per record, one column per trait",
     "flags": "one row per record and trait",
     "clusters": "one row per clustered record",
@@ -56,6 +61,7 @@ _SQL_TYPES = {
     pa.string(): "VARCHAR",
     pa.list_(pa.string()): "VARCHAR[]",
     pa.list_(pa.int64()): "BIGINT[]",
+    pa.list_(pa.float32(), RANDOM_DIRECTIONS): f"FLOAT[{RANDOM_DIRECTIONS}]",
 }
 
 
@@ -86,6 +92,7 @@ def build_views(
     for table, schema in (("samples", SAMPLES), ("turns", TURNS), ("scores", SCORES)):
         # As text: a large run has ten thousand parts, and paths are slow to join.
         yield _view(table, _read_files([f"{store.path}{os.sep}{table}{os.sep}{name}" for name in names], schema))
+    yield _view("random_evidence", _random_evidence(store, names))
     for table, schema in (
         ("flags", FLAGS),
         ("clusters", CLUSTERS),
@@ -115,11 +122,39 @@ def _view(name: str, select: str) -> str:
 
 
 def _read_files(paths: Sequence[str], schema: pa.Schema) -> str:
-    if paths:
-        # A path that exists is taken as it is, whatever wildcards its name seems to hold.
-        return f"SELECT * FROM read_parquet([{', '.join(quote_text(path) for path in paths)}])"
-    columns = (f"NULL::{_SQL_TYPES[field.type]} AS {quote_name(field.name)}" for field in schema)
-    return f"SELECT {', '.join(columns)} WHERE false"
+    nothing = {field.name: f"NULL::{_SQL_TYPES[field.type]} AS {quote_name(field.name)}" for field in schema}
+    if not paths:
+        return f"SELECT {', '.join(nothing.values())} WHERE false"
+    # A path that exists is taken as it is, whatever wildcards its name seems to hold.
+    files = f"read_parquet([{', '.join(quote_text(path) for path in paths)}])"
+    stored = _stored_columns(paths[0])
+    if stored is None or set(schema.names) <= set(stored):
+        return f"SELECT * FROM {files}"
+    # A run written by an older version: what it does not have is null, in the place where it would be.
+    columns = [quote_name(name) if name in stored else nothing[name] for name in schema.names]
+    columns += [quote_name(name) for name in stored if name not in schema.names]
+    return f"SELECT {', '.join(columns)} FROM {files}"
+
+
+def _stored_columns(path: str) -> list[str] | None:
+    """Return the columns of a file; None where it cannot be read, which the statement over it then says."""
+    try:
+        return list(pq.read_schema(path).names)
+    except (OSError, pa.ArrowException):
+        return None
+
+
+def _random_evidence(store: RunStore, names: Sequence[str]) -> str:
+    # Only scans that measure evidence write it. Parquet knows no lists of fixed length.
+    folder = store.path / "random_evidence"
+    there = set(os.listdir(folder)) if folder.is_dir() else set()
+    select = _read_files([f"{folder}{os.sep}{name}" for name in names if name in there], RANDOM_EVIDENCE)
+    fixed = (
+        f"{quote_name(field.name)}::{_SQL_TYPES[field.type]} AS {quote_name(field.name)}"
+        for field in RANDOM_EVIDENCE
+        if pa.types.is_fixed_size_list(field.type)
+    )
+    return f"SELECT * REPLACE ({', '.join(fixed)}) FROM ({select})"
 
 
 def _turn_scores(kind: str) -> str:

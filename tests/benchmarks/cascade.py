@@ -114,7 +114,8 @@ def find_truth(n_rows: int) -> Truth:
         assert reference is not None
         with open_job(plan) as job, open_sheet(Path(folder) / "sheet.sqlite", Generator("", {})) as sheet:
             job = replace(job, answers=sheet, is_nll_for_all=False)
-            threshold_k = np.array([reference.traits[trait].threshold for trait in job.units])
+            clean = [reference.traits[trait].flagged_with(is_combined=False) for trait in job.units]
+            threshold_k = np.array([own.threshold for own in clean])
             records = read_range(inputs, 0, n_rows, turns="all")
             samples = [record for record in records if isinstance(record, Sample)]
             found = [_score_chunk(samples[at : at + _CHUNK], job) for at in range(0, len(samples), _CHUNK)]

@@ -26,7 +26,7 @@ RECORDS = [
 ]
 NAMES = {
     "top_by_trait", "flagged", "by_source", "by_cluster", "multi_trait", "length_effect", "refusals", "skipped",
-    "turns_by_position", "baseline_agreement",
+    "turns_by_position", "baseline_agreement", "evidence_by_source", "evidence_by_cluster",
 }  # fmt: skip
 
 

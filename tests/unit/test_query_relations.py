@@ -24,10 +24,20 @@ COLUMNS = {
     "turns": "sample_id BIGINT, side VARCHAR, turn INTEGER, part VARCHAR, status VARCHAR, reason VARCHAR, "
     "n_prompt_tokens INTEGER, n_response_tokens INTEGER, n_baseline_tokens INTEGER, response_nll FLOAT, "
     "is_refusal BOOLEAN, baseline_is_refusal BOOLEAN, list_share FLOAT, code_share FLOAT, baseline_kind VARCHAR, "
-    "baseline_response VARCHAR, n_tool_calls INTEGER, baseline_draw VARCHAR",
+    "baseline_response VARCHAR, n_tool_calls INTEGER, baseline_draw VARCHAR, evidence_reason VARCHAR",
     "scores": "sample_id BIGINT, side VARCHAR, turn INTEGER, part VARCHAR, trait VARCHAR, layer INTEGER, "
     "projection FLOAT, baseline_projection FLOAT, projection_difference FLOAT, prompt_projection FLOAT, "
-    "predicted_baseline_projection FLOAT, standard_error FLOAT",
+    "predicted_baseline_projection FLOAT, standard_error FLOAT, orthogonal_difference FLOAT, evidence FLOAT, "
+    "evidence_z FLOAT, evidence_variance FLOAT, prompted_evidence FLOAT, prompted_evidence_z FLOAT, "
+    "prompted_gain FLOAT",
+    "random_evidence": "sample_id BIGINT, side VARCHAR, turn INTEGER, part VARCHAR, layer INTEGER, "
+    "evidence FLOAT[32], null_evidence FLOAT[32]",
+    "flags": "sample_id BIGINT, trait VARCHAR, projection_difference FLOAT, orthogonal_difference FLOAT, "
+    "evidence_z FLOAT, risk FLOAT, z FLOAT, percentile FLOAT, q_value FLOAT, flagged BOOLEAN, reason VARCHAR",
+    "verdicts": "trait VARCHAR, layer INTEGER, n BIGINT, mean_difference DOUBLE, ci_low DOUBLE, ci_high DOUBLE, "
+    "cohens_d DOUBLE, evidence_z_pooled DOUBLE, evidence_band DOUBLE, mean_evidence_z DOUBLE, "
+    "mean_evidence_z_low DOUBLE, mean_evidence_z_high DOUBLE, n_flagged BIGINT, expected_false_flags DOUBLE, "
+    "verdict VARCHAR, reason VARCHAR",
     "sample_scores": "sample_id BIGINT, source VARCHAR, line BIGINT, status VARCHAR, n_response_tokens INTEGER, "
     "score_kind VARCHAR, flagged BOOLEAN, flagged_traits VARCHAR[], cluster_id INTEGER, evil FLOAT, "
     "sycophantic FLOAT, evil_mean FLOAT, sycophantic_mean FLOAT",

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.findings import write_findings
-from audit.flag import make_reference
 from audit.groups import read_differences
 from audit.inputs import Inputs
 from audit.query import open_connection
+from audit.reference import make_reference
 from audit.schema import DIFFERENCES
 from audit.store import RunStore
 from audit.wide import RunScores, gather_scores, read_gathered, read_sample_ids, write_sample_scores
