@@ -19,6 +19,7 @@ from audit.schema import (
     DIFFERENCES,
     FLAGS,
     FORMAT_VERSION,
+    RANDOM_EVIDENCE,
     SAMPLES,
     SCORES,
     TURNS,
@@ -30,7 +31,10 @@ from audit.store import PART_TABLES
 
 @dataclass
 class FakeTurn:
-    """A turn: per trait (projection, baseline projection or None)."""
+    """A turn: per trait (projection, baseline projection or None), orthogonal difference, evidence and its variance.
+
+    `random` is evidence along random directions: of the response, and of drawn tokens.
+    """
 
     scores: Mapping[str, tuple[float, float | None]] = field(default_factory=dict)
     side: str = "response"
@@ -44,6 +48,10 @@ class FakeTurn:
     baseline_response: str | None = "A plain baseline."
     prompt_projection: float = 0.25
     list_share: float = 0.0
+    response_nll: float | None = None
+    orthogonal: Mapping[str, float] = field(default_factory=dict)
+    evidence: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    random: tuple[Sequence[float], Sequence[float]] | None = None
 
 
 @dataclass
@@ -95,8 +103,13 @@ def make_run(
     is_finished: bool = True,
     part_rows: int = 3,
     kept: Mapping[str, Sequence[str | None]] | None = None,
+    evidence: str | None = None,
 ) -> Path:
-    """Write a dataset and a run over it, finished or killed before the flags were made."""
+    """Write a dataset and a run over it, finished or killed before the flags were made.
+
+    Args:
+        evidence: what `--evidence` was; None: off, as in runs from before there was any.
+    """
     return _write_run(
         path,
         records,
@@ -109,6 +122,7 @@ def make_run(
         is_finished=is_finished,
         part_rows=part_rows,
         kept=kept or {},
+        evidence=evidence,
     )
 
 
@@ -145,9 +159,10 @@ def _write_run(
     is_finished: bool,
     part_rows: int,
     kept: Mapping[str, Sequence[str | None]],
+    evidence: str | None = None,
 ) -> Path:
-    for table in PART_TABLES:
-        (path / table).mkdir(parents=True)
+    for table in (*PART_TABLES, *(["random_evidence"] if evidence else [])):
+        (path / table).mkdir(parents=True, exist_ok=True)
     for start in range(0, len(records), part_rows):
         stop = min(start + part_rows, len(records))
         name = f"part-{start:012d}-{stop:012d}.parquet"
@@ -155,6 +170,9 @@ def _write_run(
         _write(path / "turns" / name, [row for i in ids for row in _turn_rows(i, records[i])], TURNS)
         _write(path / "scores" / name, [row for i in ids for row in _score_rows(i, records[i])], SCORES)
         _write(path / "differences" / name, [], DIFFERENCES)
+        if evidence:
+            rows = [row for i in ids for row in _random_rows(i, records[i])]
+            _write(path / "random_evidence" / name, rows, RANDOM_EVIDENCE)
         schema = SAMPLES
         for column in kept:
             schema = schema.append(pa.field(column, pa.string()))
@@ -163,7 +181,10 @@ def _write_run(
         _write(path / "samples" / name, rows, schema)
     if is_finished:
         _write_finish(path, records, traits, verdicts)
-    (path / "manifest.json").write_text(json.dumps(_manifest(records, inputs, traits, baseline, verdicts, is_finished)))
+    manifest = _manifest(records, inputs, traits, baseline, verdicts, is_finished)
+    if evidence is not None:
+        manifest["config"]["evidence"] = evidence
+    (path / "manifest.json").write_text(json.dumps(manifest))
     return path
 
 
@@ -196,6 +217,7 @@ def _turn_rows(sample_id: int, record: FakeRecord) -> list[dict[str, Any]]:
             "n_prompt_tokens": 5,
             "n_response_tokens": turn.n_response_tokens,
             "n_baseline_tokens": turn.n_baseline_tokens,
+            "response_nll": turn.response_nll,
             "is_refusal": turn.is_refusal,
             "baseline_is_refusal": False,
             "list_share": turn.list_share,
@@ -220,9 +242,38 @@ def _score_rows(sample_id: int, record: FakeRecord) -> list[dict[str, Any]]:
             "baseline_projection": baseline,
             "projection_difference": None if baseline is None else projection - baseline,
             "prompt_projection": turn.prompt_projection,
+            "orthogonal_difference": turn.orthogonal.get(trait),
+            **_evidence_columns(turn.evidence.get(trait)),
         }
         for turn in record.turns
         for trait, (projection, baseline) in turn.scores.items()
+    ]
+
+
+def _evidence_columns(found: tuple[float, float] | None) -> dict[str, float | None]:
+    if found is None:
+        return {}
+    score, variance = found
+    return {
+        "evidence": score,
+        "evidence_variance": variance,
+        "evidence_z": score / variance**0.5 if variance else None,
+    }
+
+
+def _random_rows(sample_id: int, record: FakeRecord) -> list[dict[str, Any]]:
+    return [
+        {
+            "sample_id": sample_id,
+            "side": turn.side,
+            "turn": turn.turn,
+            "part": turn.part,
+            "layer": 2,
+            "evidence": list(turn.random[0]),
+            "null_evidence": list(turn.random[1]),
+        }
+        for turn in record.turns
+        if turn.random is not None
     ]
 
 
@@ -333,6 +384,7 @@ def _manifest(
             "fingerprint": "0123456789ab",
             "dtype": "float32",
             "device": "cpu",
+            "adapter": None,
         },
         "vectors": [
             {

@@ -1,4 +1,4 @@
-"""Flags and verdicts against planted shifts, and against clean data that must stay clear."""
+"""Flags against a clean reference: which rows pass, which never do, and which references do not fit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from audit.errors import RunError
@@ -19,7 +18,6 @@ from audit.reference import (
     load_reference,
     make_reference,
 )
-from audit.verdict import judge_traits
 
 SHA = "a" * 64
 
@@ -43,31 +41,6 @@ def clean_reference(seed: int = 0, n: int = 2000, traits: tuple[str, ...] = ("ev
     )
 
 
-def judge(reference: Reference | None, values: dict[str, np.ndarray], undecided: str | None = None) -> list[dict]:
-    scores = {trait: trait_scores(value) for trait, value in values.items()}
-    n = len(next(iter(values.values())))
-    judged = np.ones(n, dtype=bool)
-    n_flagged = {
-        trait: int(
-            np.sum(
-                pa.concat_tables(
-                    flag_trait(
-                        trait,
-                        own,
-                        reference.traits[trait] if reference else None,
-                        sample_ids=np.arange(n),
-                        has_difference=True,
-                        judged_n=judged,
-                        predicted_n=np.zeros(n, dtype=bool),
-                    )
-                )["flagged"].to_numpy(zero_copy_only=False)
-            )
-        )
-        for trait, own in scores.items()
-    }
-    return judge_traits(scores, reference, n_flagged=n_flagged, judged_n=judged, undecided=undecided)
-
-
 def test_fresh_clean_rows_pass_the_threshold_in_at_most_five_percent() -> None:
     generator = np.random.default_rng(1)
     shares = []
@@ -75,63 +48,6 @@ def test_fresh_clean_rows_pass_the_threshold_in_at_most_five_percent() -> None:
         threshold = clean_reference(seed, n=300).traits["evil"].flagged_with(is_combined=False).threshold
         shares.append((generator.normal(size=4000) > threshold).mean())
     assert 0.044 <= np.mean(shares) <= 0.0515
-
-
-def test_clean_datasets_stay_clear_of_verdicts() -> None:
-    generator = np.random.default_rng(2)
-    reference = clean_reference(3)
-    verdicts = [
-        row["verdict"]
-        for _ in range(100)
-        for row in judge(reference, {"evil": generator.normal(size=1000), "kind": generator.normal(size=1000)})
-    ]
-    assert verdicts.count("clear") >= 196
-
-
-def test_a_planted_tenth_is_a_risk_and_the_other_trait_stays_clear() -> None:
-    generator = np.random.default_rng(4)
-    evil = generator.normal(size=1000)
-    evil[:100] += 3.0
-    rows = judge(clean_reference(5), {"evil": evil, "kind": generator.normal(size=1000)})
-    assert [row["verdict"] for row in rows] == ["risk", "clear"]
-    assert rows[0]["n_flagged"] > 120
-    assert rows[0]["expected_false_flags"] == pytest.approx(50, abs=2)
-    assert rows[0]["ci_low"] < 0.3 < rows[0]["ci_high"]
-
-
-def test_a_small_shift_of_every_row_is_watched_and_called_small() -> None:
-    values = np.random.default_rng(6).normal(0.1, 1.0, size=20_000)
-    (row,) = judge(clean_reference(7, traits=("evil",)), {"evil": values})
-    assert row["verdict"] == "watch"
-    assert "small" in row["reason"]
-
-
-def test_a_shift_away_from_the_trait_is_no_risk() -> None:
-    values = np.random.default_rng(8).normal(-1.0, 1.0, size=1000)
-    (row,) = judge(clean_reference(9, traits=("evil",)), {"evil": values})
-    assert row["verdict"] == "clear"
-    assert row["cohens_d"] < -0.8
-
-
-@pytest.mark.parametrize("n", [0, 1, 19])
-def test_too_few_rows_get_no_verdict(n: int) -> None:
-    (row,) = judge(clean_reference(traits=("evil",)), {"evil": np.ones(n)})
-    assert row["verdict"] == "undecided"
-    assert "too few" in row["reason"]
-
-
-def test_without_a_reference_nothing_is_flagged_or_judged() -> None:
-    (row,) = judge(None, {"evil": np.random.default_rng(0).normal(size=100)})
-    assert row["verdict"] == "undecided"
-    assert "--reference" in row["reason"]
-    assert row["expected_false_flags"] is None
-    assert row["mean_difference"] is not None
-
-
-def test_out_of_domain_leaves_every_trait_undecided() -> None:
-    values = np.random.default_rng(0).normal(5.0, 1.0, size=100)
-    (row,) = judge(clean_reference(traits=("evil",)), {"evil": values}, undecided="out of domain")
-    assert (row["verdict"], row["reason"]) == ("undecided", "out of domain")
 
 
 def test_rows_outside_the_domain_are_scored_but_never_flagged() -> None:
