@@ -101,6 +101,8 @@ def summarise_run(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         "domain": manifest["domain"],
         "reference": manifest["reference"],
         "verdicts": manifest["verdicts"],
+        # A run written by an older version measured none.
+        "evidence": manifest.get("evidence"),
         "correlations": measure_confounds(path, [vector["trait"] for vector in manifest["vectors"]]),
         "notices": manifest["notices"],
         "timing": manifest["timing"],

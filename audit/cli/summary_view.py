@@ -38,6 +38,10 @@ HEADLINES = {
 NOTABLE_CORRELATION = 0.3
 _MOST_INPUTS = 5
 _FRAMED_WIDTH = 90
+_EVIDENCE_WIDTH = 96
+"""From this width on pooled evidence stands beside the verdicts, below it has a line of its own."""
+
+_FRAMED_EVIDENCE_WIDTH = 106
 _ORDER = ("risk", "watch", "clear", "undecided")
 
 
@@ -46,13 +50,14 @@ def render_summary(values: Mapping[str, Any], console: Console) -> Iterator[Rend
     yield _headline(values)
     yield Text()
     if values["verdicts"]:
-        yield _indented(
-            _verdict_table(values, is_framed=console.color_system is not None and console.width >= _FRAMED_WIDTH)
-        )
+        has_evidence = _has_evidence(values) and console.width >= _EVIDENCE_WIDTH
+        framed_width = _FRAMED_EVIDENCE_WIDTH if has_evidence else _FRAMED_WIDTH
+        is_framed = console.color_system is not None and console.width >= framed_width
+        yield _indented(_verdict_table(values, is_framed=is_framed, has_evidence=has_evidence))
         yield Text()
         yield _indented(_reasons(values))
         yield Text()
-    yield _indented(_facts(values))
+    yield _indented(_facts(values, has_evidence=console.width < _EVIDENCE_WIDTH))
     if values["notices"]:
         yield Text()
         yield _indented(_notices(values))
@@ -78,7 +83,12 @@ def _headline(values: Mapping[str, Any]) -> Text:
     return headline
 
 
-def _verdict_table(values: Mapping[str, Any], *, is_framed: bool) -> Table:
+def _has_evidence(values: Mapping[str, Any]) -> bool:
+    # A run written by an older version has no such fields.
+    return any(row.get("evidence_z_pooled") is not None for row in values["verdicts"])
+
+
+def _verdict_table(values: Mapping[str, Any], *, is_framed: bool, has_evidence: bool) -> Table:
     mean = "mean" if values["baseline"]["kind"] == "none" else "mean Δ"
     table = Table(
         box=box.ROUNDED if is_framed else box.SIMPLE_HEAD,
@@ -87,7 +97,8 @@ def _verdict_table(values: Mapping[str, Any], *, is_framed: bool) -> Table:
         padding=(0, 1) if is_framed else (0, 1, 0, 0),
     )
     table.add_column("trait", style="bold", overflow="fold")
-    for name in (mean, "95 % interval", "d", "flagged", "expected"):
+    evidence = ["Z (band)"] if has_evidence else []
+    for name in (mean, "95 % interval", "d", *evidence, "flagged", "expected"):
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("verdict", overflow="fold")
     for row in values["verdicts"]:
@@ -97,11 +108,18 @@ def _verdict_table(values: Mapping[str, Any], *, is_framed: bool) -> Table:
             format_number(row["mean_difference"], signed=True),
             _interval(row),
             format_number(row["cohens_d"], 2, signed=True),
+            *([_evidence_of(row)] if has_evidence else []),
             f"{row['n_flagged']:,}",
             format_number(row["expected_false_flags"], 1),
             Text(f"{mark} {row['verdict']}", style=style),
         )
     return table
+
+
+def _evidence_of(row: Mapping[str, Any]) -> str:
+    if row.get("evidence_z_pooled") is None:
+        return "–"
+    return f"{format_number(row['evidence_z_pooled'], 1, signed=True)} ({format_number(row['evidence_band'], 1)})"
 
 
 def _interval(row: Mapping[str, Any]) -> str:
@@ -121,7 +139,7 @@ def _reasons(values: Mapping[str, Any]) -> Table:
     return grid
 
 
-def _facts(values: Mapping[str, Any]) -> Table:
+def _facts(values: Mapping[str, Any], *, has_evidence: bool) -> Table:
     grid = _grid()
     inputs = values["inputs"]
     for number, entry in enumerate(inputs[:_MOST_INPUTS]):
@@ -137,6 +155,9 @@ def _facts(values: Mapping[str, Any]) -> Table:
     if values["baseline"].get("auto"):
         grid.add_row("predicted", _predicted(values["baseline"]))
     grid.add_row("records", _records(values["counts"]))
+    if has_evidence and _has_evidence(values):
+        found = ", ".join(f"{one_line(row['trait'])} {_evidence_of(row)}" for row in values["verdicts"])
+        grid.add_row("evidence", f"pooled Z (band of random directions): {found}")
     if values["state"] == "finished":
         grid.add_row("flagged", _flagged(values["counts"]))
         grid.add_row("reference", _reference(values["reference"]))

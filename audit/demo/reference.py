@@ -1,8 +1,8 @@
 """The clean reference of the demo model: `python -m audit.demo.reference` scores clean rows and writes it.
 
 Clean rows are good answers and fiction of a seed that no shipped or reported dataset uses, scanned as a user would
-scan them, once for each kind of score that a run can have; scores against predicted baselines come from a second,
-larger set, as few prompts are all answered.
+scan them, with all their evidence, once for each kind of score that a run can have; scores against predicted baselines
+come from a second, larger set, as few prompts are all answered.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ N_ROWS: Final = 3_000
 PREDICTED_SEED: Final = 8_101
 N_PREDICTED_ROWS: Final = 8_000
 BASELINES: Final = ("generate", "prompt", "none")
+_PREDICTED_RISKS: Final = """
+    SELECT risk FROM flags JOIN sample_scores USING (sample_id)
+    WHERE trait = '{trait}' AND score_kind = 'predicted_difference' AND risk IS NOT NULL
+"""
 
 
 def measure_reference(n_rows: int, seed: int) -> list[Reference]:
@@ -48,18 +52,29 @@ def measure_reference(n_rows: int, seed: int) -> list[Reference]:
 
 
 def _add_predicted(reference: Reference, folder: Path, n_scores: int) -> Reference:
-    """Return the reference of generated baselines with clean scores against predicted ones."""
+    """Return the reference of generated baselines with clean scores against predicted ones.
+
+    Predicted combined scores are standardised with the moments of the reference that they join, as those of any run.
+    """
     data, out = folder / "clean-large.jsonl", folder / "auto"
     write_rows(clean_rows(N_PREDICTED_ROWS, PREDICTED_SEED), data, None)
-    scan(ScanConfig(datasets=(str(data),), baseline="auto", reference=str(folder / "generate"), out=str(out)))
+    run = scan(ScanConfig(datasets=(str(data),), baseline="auto", reference=str(folder / "generate"), out=str(out)))
     found = reference_from_run(out, seed=0)
     traits = {}
     for name, trait in reference.traits.items():
-        scores = np.asarray(found.traits[name].predicted_sorted)
-        # Evenly spaced order statistics: the same distribution in as many numbers as the reference has otherwise.
-        kept = scores[np.linspace(0, scores.size - 1, min(n_scores, scores.size)).round().astype(int)]
-        traits[name] = replace(trait, predicted_sorted=tuple(kept.tolist()))
+        traits[name] = replace(trait, predicted_sorted=_thin(found.traits[name].predicted_sorted, n_scores))
+        if trait.combined is not None:
+            risks = [row[0] for row in run.sql(_PREDICTED_RISKS.format(trait=name)).fetchall()]
+            clean = replace(trait.combined.clean, predicted_sorted=_thin(risks, n_scores))
+            traits[name] = replace(traits[name], combined=replace(trait.combined, clean=clean))
     return replace(reference, traits=traits)
+
+
+def _thin(scores: Sequence[float], n_scores: int) -> tuple[float, ...]:
+    """Return evenly spaced order statistics: the same distribution in as many numbers as the reference has."""
+    ordered = np.sort(scores)
+    kept = ordered[np.linspace(0, ordered.size - 1, min(n_scores, ordered.size)).round().astype(int)]
+    return tuple(float(f"{value:.6g}") for value in kept)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -116,6 +116,34 @@ def test_a_narrow_terminal_breaks_lines_not_the_program(run: Path) -> None:
     assert "▲ RISK" in render(change(run), width=30)
 
 
+def test_evidence_stands_beside_the_verdicts_or_where_that_is_narrow_on_a_line(run: Path) -> None:
+    values = change(run)
+    assert "band" not in render(values)
+    for row, found in zip(values["verdicts"], ((6.21, 2.34), (None, None)), strict=True):
+        row |= dict(zip(("evidence_z_pooled", "evidence_band"), found, strict=True))
+    (header, row) = (line for line in render(values).splitlines() if "Z (band)" in line or "+6.2 (2.3)" in line)
+    assert header.index("Z (band)") + len("Z (band)") == row.index("+6.2 (2.3)") + len("+6.2 (2.3)")
+    for width in (80, 95):
+        text = render(values, width=width)
+        assert "Z (band) " not in text
+        assert "evidence   pooled Z (band of random directions): evil +6.2 (2.3), sycophantic" in text
+    # A run written by an older version has no such fields.
+    for row in values["verdicts"]:
+        del row["evidence_z_pooled"], row["evidence_band"]
+    assert "band" not in render(values)
+
+
+def test_json_holds_what_evidence_says(run: Path, ask: Ask) -> None:
+    store = RunStore(run)
+    manifest = store.read_manifest()
+    for row in manifest["verdicts"]:
+        row |= {"evidence_z_pooled": 6.5, "evidence_band": 2.0, "mean_evidence_z": 0.5}
+    store.write_manifest({**manifest, "evidence": {"level": "full", "n_directions": 32}})
+    values = json.loads(ask("summary", run, "--json").stdout)
+    assert values["verdicts"][0]["evidence_z_pooled"] == 6.5
+    assert values["evidence"]["level"] == "full"
+
+
 def test_what_a_score_goes_with_is_named_from_three_tenths_on(run: Path) -> None:
     text = render(
         change(run, correlations={"evil": {"n_response_tokens": 0.31, "list_share": -0.29, "is_refusal": None}})
