@@ -214,3 +214,16 @@ def test_a_damaged_prediction_is_an_error_with_a_cure(folder: Path, auto: Run) -
     (folder / "damaged" / "prediction.npz").write_bytes(b"no archive")
     with pytest.raises(RunError, match=r"prediction\.npz: cannot be read.*--fresh"):
         scan(ours)
+
+
+def test_the_cascade_looks_for_the_flags_that_the_run_makes(folder: Path, auto: Run) -> None:
+    run = scan(config(folder, "combined", reference=str(auto.path)))
+    report = run.manifest["baseline"]["auto"]
+    # Flags are made from difference and evidence together, not from the score that is shown.
+    combined = run.sql("SELECT count(*) FROM flags WHERE abs(risk - projection_difference) > 0.01").fetchall()
+    assert combined[0][0] > N_ROWS
+    flagged = run.sql("SELECT score_kind, count(*) FROM sample_scores WHERE flagged GROUP BY ALL").fetchall()
+    assert [kind for kind, _ in flagged] == ["difference"]
+    # Records that share a prompt with a revealed one have a true baseline too, and so may have a flag.
+    assert report["has_reference"]
+    assert 0 < report["n_found"] <= flagged[0][1] <= report["n_found"] + report["n_left"]
