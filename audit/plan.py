@@ -20,9 +20,10 @@ from audit.assets import DEMO_MODEL_ID, demo_model_dir
 from audit.baseline import survey_baseline
 from audit.config import BASELINE_KINDS, ScanConfig
 from audit.directions import part_traits
-from audit.errors import MissingDataError, RunError
+from audit.errors import MissingDataError, RunError, VectorError
 from audit.inputs import Inputs
 from audit.model.chat import TEMPLATE_DATE
+from audit.model.evidence import EvidenceJob
 from audit.model.generate import GENERATION_PARAMETERS, choose_way
 from audit.model.load import LoadedModel, load_model
 from audit.model.precision import matmul_way
@@ -32,6 +33,7 @@ from audit.server import COMPLETION_PARAMETERS, CompletionServer, connect_server
 from audit.specs import describe_specs
 from audit.store import RunStore, hash_file, identify_directory
 from audit.traits import TraitSpec
+from audit.turn_evidence import make_evidence_job
 from audit.vectors import PersonaVector, check_fit
 
 BASELINE_CURE = f"choose {', '.join(BASELINE_KINDS)}, or the path of a dataset with ready responses"
@@ -61,6 +63,20 @@ class Plan:
         """The layer that a trait is scored at."""
         return self.config.layer or self.vectors[trait].layer
 
+    def evidence(self) -> EvidenceJob | None:
+        """Along what evidence is measured; None where it is off."""
+        stored = {
+            trait: (self.layer(trait), vector.vector_ld[self.layer(trait)]) for trait, vector in self.vectors.items()
+        }
+        return make_evidence_job(self.config.evidence_level, stored)
+
+    def orthogonal(self) -> dict[str, tuple[int, NDArray[np.float32]]]:
+        """Layer and unit direction of what each trait has for itself, where flags combine it with evidence."""
+        if not combines(self.config, self.vectors):
+            return {}
+        parted = part_traits(self.config, self.vectors)
+        return {trait: (self.layer(trait), parted[trait].unit_d) for trait in self.vectors}
+
     def units(self) -> dict[str, tuple[int, NDArray[np.float32]]]:
         """Layer and unit direction, float32 [d], that each trait is scored along."""
         if self.config.orthogonal:
@@ -68,6 +84,20 @@ class Plan:
         else:
             directions = {trait: vector.unit(self.layer(trait)) for trait, vector in self.vectors.items()}
         return {trait: (self.layer(trait), unit_d) for trait, unit_d in directions.items()}
+
+
+def combines(config: ScanConfig, vectors: Mapping[str, PersonaVector]) -> bool:
+    """Tell whether traits are parted beside their plain scores: there are several, and evidence to combine them with.
+
+    Traits that have nothing for themselves cannot be parted; then their plain difference is combined.
+    """
+    if config.evidence_level != "full" or config.orthogonal or len(vectors) < 2:
+        return False
+    try:
+        part_traits(config, vectors)
+    except VectorError:
+        return False
+    return True
 
 
 def collect_notices(config: ScanConfig, vectors: Mapping[str, PersonaVector], model: LoadedModel) -> list[str]:
@@ -90,7 +120,7 @@ def collect_notices(config: ScanConfig, vectors: Mapping[str, PersonaVector], mo
     if not model.is_whole:
         notices.append(
             f"only blocks 1 to {model.n_loaded} of {model.n_layers} are loaded, which is all that scoring needs here: "
-            "the loss of responses is not measured (--nll measures it)"
+            "the loss of responses is not measured (--nll or --evidence full measure it)"
         )
     if model.whole_reason is not None:
         notices.append(f"the whole model is loaded, though scoring needs its first blocks only: {model.whole_reason}")
@@ -155,7 +185,8 @@ def warn_of_server(server: CompletionServer | None, model: LoadedModel) -> str |
 
 def count_needed_blocks(config: ScanConfig, vectors: Mapping[str, PersonaVector]) -> int | None:
     """Return how many blocks a scan needs where all it does is score; None where it needs them all."""
-    if config.model is None or config.nll or config.generates_here or config.asks_prompted_evidence:
+    needs_head = config.nll or config.asks_prompted_evidence or config.evidence_level != "off"
+    if config.model is None or config.generates_here or needs_head:
         return None
     return max(config.layer or vector.layer for vector in vectors.values())
 

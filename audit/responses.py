@@ -14,6 +14,7 @@ from audit.model.hidden import project_turns
 from audit.samples import Sample
 from audit.shard import tokenize_samples
 from audit.states import ScoringJob, TurnState
+from audit.turn_evidence import open_meter, pack_evidence
 
 
 def read_responses(samples: Sequence[Sample], job: ScoringJob) -> ResponseTable:
@@ -22,16 +23,22 @@ def read_responses(samples: Sequence[Sample], job: ScoringJob) -> ResponseTable:
     states = [state for state in tokenize_samples(samples, job) if state.tokens is not None]
     # A column of the reduction is one more direction: its projections are the reduced states.
     reduced = {f"-{r}": (job.difference_layer, column) for r, column in enumerate(job.reduction.T)}
+    tokenized = [state.tokens for state in states if state.tokens is not None]
+    groups = [state.sample_id for state in states]
+    meter = open_meter(states, tokenized, groups, job)
     found = project_turns(
         job.model,
-        [state.tokens for state in states if state.tokens is not None],
-        units={**job.units, **reduced},
+        tokenized,
+        units={**job.directions, **reduced},
         batch_tokens=job.batch_tokens,
-        groups=[state.sample_id for state in states],
+        groups=groups,
+        meter=meter,
     )
+    nothing_nv = np.zeros((len(states), 0), dtype=np.float32)
+    evidence_nv = pack_evidence(meter.evidence, len(states)) if meter is not None else nothing_nv
     finite_n = np.asarray(np.isfinite(found.projection_nk).all(axis=1))
     kept = [state for state, is_finite in zip(states, finite_n, strict=True) if is_finite]
-    k = len(job.units)
+    k = len(job.directions)
     return ResponseTable(
         keys=[state.key for state in kept],
         prompt_n=np.array(
@@ -42,7 +49,7 @@ def read_responses(samples: Sequence[Sample], job: ScoringJob) -> ResponseTable:
         prompt_nk=found.prompt_projection_nk[finite_n, :k],
         own_nr=found.projection_nk[finite_n, k:],
         feature_nf=_describe_prompts(kept, found.prompt_projection_nk[finite_n]),
-        evidence_nv=np.zeros((len(kept), 0), dtype=np.float32),
+        evidence_nv=evidence_nv[finite_n],
     )
 
 

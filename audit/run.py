@@ -260,6 +260,8 @@ def open_job(plan: Plan) -> Iterator[ScoringJob]:
         is_nll_for_all=config.model is None or config.nll,
         keep_columns=config.keep_columns,
         specs=dict(plan.specs),
+        evidence=plan.evidence(),
+        orthogonal=plan.orthogonal(),
     )
     if config.baseline_kind != "file":
         yield job

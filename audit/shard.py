@@ -25,6 +25,7 @@ from audit.samples import Sample, SkippedSample, Turn, answer_turn
 from audit.samples.reasoning import split_parts
 from audit.states import ScoringJob, TurnState
 from audit.tables import make_tables
+from audit.turn_evidence import open_meter, pack_evidence, take_evidence
 
 BLOCK_ROWS = 64
 """Records per block: enough to fill batches, few enough that a part closes in time on slow models."""
@@ -48,7 +49,7 @@ class PreparedBlock:
 
 @dataclass(frozen=True, slots=True)
 class ScoredBlock:
-    """The tables of a block (samples, turns, scores, differences).
+    """The tables of a block (samples, turns, scores, differences, random_evidence).
 
     `n_widened` turns were scored in float32, since the model's own type is too narrow for them.
     """
@@ -88,8 +89,9 @@ def _score(states: Sequence[TurnState], job: ScoringJob) -> None:
     scored = [state for state in states if state.tokens is not None]
     _project(scored, job)
     if job.is_nll_for_all:
-        measure_losses(scored, job)
-    else:
+        # Evidence has told the loss of most.
+        measure_losses([state for state in scored if state.response_nll is None], job)
+    elif job.evidence is None:
         for state in scored:
             state.response_nll = job.probed_nll.get(state.key)
 
@@ -225,14 +227,19 @@ def _project(states: Sequence[TurnState], job: ScoringJob) -> None:
         _project_known(states, baselines, job)
         return
     responses = [state.tokens for state in states if state.tokens is not None]
+    tokenized = [*responses, *baselines.values()]
+    groups = [*(state.sample_id for state in states), *(sample_id for sample_id, _ in baselines)]
+    meter = open_meter(states, tokenized, groups, job)
     projections = project_turns(
         job.model,
-        [*responses, *baselines.values()],
-        units=job.units,
+        tokenized,
+        units=job.directions,
         batch_tokens=job.batch_tokens,
         keep_mean_layer=job.difference_layer if baselines else None,
-        groups=[*(state.sample_id for state in states), *(sample_id for sample_id, _ in baselines)],
+        groups=groups,
+        meter=meter,
     )
+    evidence_nv = pack_evidence(meter.evidence, len(states)) if meter is not None else None
     row_of = {key: len(responses) + position for position, key in enumerate(baselines)}
     for row, state in enumerate(states):
         state.is_widened = bool(projections.is_widened_n[row])
@@ -242,6 +249,8 @@ def _project(states: Sequence[TurnState], job: ScoringJob) -> None:
             continue
         state.projection_k = projections.projection_nk[row]
         state.prompt_projection_k = projections.prompt_projection_nk[row]
+        if evidence_nv is not None:
+            take_evidence(state, evidence_nv[row], job)
         baseline_k = baseline_row = None
         if state.baseline_tokens is not None:
             baseline_row = row_of[_baseline_key(state)]
@@ -262,7 +271,7 @@ def _project_known(
     projections = project_turns(
         job.model,
         list(baselines.values()),
-        units=job.units,
+        units=job.directions,
         batch_tokens=job.batch_tokens,
         keep_mean_layer=job.difference_layer,
         groups=[sample_id for sample_id, _ in baselines],
@@ -275,6 +284,7 @@ def _project_known(
             state.status, state.reason = "overflow", f"the hidden states are not finite in {job.model.dtype}"
             continue
         state.projection_k, state.prompt_projection_k = state.known.own_k, state.known.prompt_k
+        take_evidence(state, state.known.evidence_v, job)
         if state.is_predicted:
             if _accept_baseline(state, state.known.predicted_k):
                 state.difference_r = state.known.own_r - state.known.predicted_r

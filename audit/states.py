@@ -82,6 +82,12 @@ class ScoringJob:
     orthogonal: dict[str, tuple[int, NDArray[np.float32]]] = field(default_factory=dict)
 
     @property
+    def directions(self) -> dict[str, tuple[int, NDArray[np.float32]]]:
+        """What states are projected on: the traits' directions, then those orthogonal to the other traits' vectors."""
+        # A space stands in no trait's name.
+        return {**self.units, **{f"{trait} alone": direction for trait, direction in self.orthogonal.items()}}
+
+    @property
     def difference_layer(self) -> int:
         """The layer of the stored difference vectors: the highest that any trait is scored at."""
         return max(layer for layer, _ in self.units.values())
@@ -96,7 +102,10 @@ class ScoringJob:
 
 @dataclass(slots=True)
 class TurnState:
-    """A turn on its way through a block: filled in step by step, written once."""
+    """A turn on its way through a block: filled in step by step, written once.
+
+    Projections [k] are along `ScoringJob.directions`.
+    """
 
     sample_id: int
     ordinal: int
@@ -117,7 +126,6 @@ class TurnState:
     prompt_projection_k: NDArray[np.float32] | None = None
     baseline_projection_k: NDArray[np.float32] | None = None
     difference_r: NDArray[np.float32] | None = None
-    orthogonal_difference_k: NDArray[np.float32] | None = None
     evidence: TurnEvidence | None = None
     prompted: PromptedEvidence | None = None
     is_widened: bool = False

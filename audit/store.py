@@ -47,7 +47,7 @@ ROW_GROUP_ROWS = 122_880
 """Rows of a Parquet row group: what DuckDB works on at a time."""
 
 COMMITTED_LAST = "samples"
-PART_TABLES = ("turns", "scores", "differences", COMMITTED_LAST)
+PART_TABLES = ("turns", "scores", "differences", "random_evidence", COMMITTED_LAST)
 WORKING_FILES = (SHEET, f"{SHEET}-journal", PREDICTION)
 RUN_FILES = (
     "flags.parquet",
@@ -204,7 +204,7 @@ class RunStore:
         return parts
 
     def write_part(self, part: Part, tables: Mapping[str, pa.Table]) -> None:
-        """Write the four tables of a part, samples last: after a crash the part is there whole or not at all."""
+        """Write the tables of a part, samples last: after a crash the part is there whole or not at all."""
         for table in PART_TABLES:
             write_table(self.table_path(table, part), tables[table])
 

@@ -1,4 +1,5 @@
-"""The scored turns of a block of records as the tables that are written: samples, turns, scores, differences."""
+"""The scored turns of a block of records as the tables that are written: samples, turns, scores, differences,
+and evidence along random directions."""
 
 from __future__ import annotations
 
@@ -8,9 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from audit.samples import Sample, SkippedSample, count_calls
-from audit.schema import DIFFERENCES, SAMPLES, SCORED_STATUSES, SCORES, TURN_KEY, TURNS
+from audit.schema import DIFFERENCES, RANDOM_EVIDENCE, SAMPLES, SCORED_STATUSES, SCORES, TURN_KEY, TURNS
 from audit.states import ScoringJob, TurnState
 from audit.surface import describe_surface, is_refusal
 
@@ -26,6 +28,7 @@ def make_tables(
         "turns": _turns_table(states, job),
         "scores": _scores_table(states, job),
         "differences": _differences_table(states),
+        "random_evidence": _random_evidence_table(states),
     }
 
 
@@ -103,6 +106,7 @@ def _turns_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
                 "baseline_kind": "predicted" if state.is_predicted else job.baseline_kind if has_baseline else None,
                 "baseline_draw": state.baseline_draw,
                 "baseline_response": state.baseline_text,
+                "evidence_reason": state.evidence.reason if state.evidence else None,
             }
         )
     return pa.Table.from_pylist(rows, schema=TURNS)
@@ -114,29 +118,36 @@ def _scores_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
     rows = [(state, own, prompt) for state, own, prompt in scored if own is not None and prompt is not None]
     if not rows:
         return SCORES.empty_table()
-    n, k = len(rows), len(job.units)
-    nothing_k = np.full(k, np.nan, dtype=np.float32)
+    states, n, k = [state for state, _, _ in rows], len(rows), len(job.units)
     projection_nk = np.stack([own for _, own, _ in rows])
     prompt_nk = np.stack([prompt for _, _, prompt in rows])
-    baselines = [state.baseline_projection_k for state, _, _ in rows]
+    nothing_k = np.full(projection_nk.shape[1], np.nan, dtype=np.float32)
+    baselines = [state.baseline_projection_k for state in states]
     baseline_nk = np.stack([nothing_k if baseline_k is None else baseline_k for baseline_k in baselines])
+    difference_nk = projection_nk - baseline_nk
     columns: dict[str, object] = {
-        name: np.repeat([state.key[place] for state, _, _ in rows], k) for place, name in enumerate(KEY_COLUMNS)
+        name: np.repeat([state.key[place] for state in states], k) for place, name in enumerate(KEY_COLUMNS)
     }
     columns["trait"] = list(job.units) * n
     columns["layer"] = [layer for layer, _ in job.units.values()] * n
-    # NaN marks what is missing, infinity what overflowed; in the table both are null.
-    for name, values_nk in {
-        "projection": projection_nk,
-        "baseline_projection": baseline_nk,
-        "projection_difference": projection_nk - baseline_nk,
-        "prompt_projection": prompt_nk,
-    }.items():
-        finite_nk = np.where(np.isfinite(values_nk), values_nk, np.nan)
-        columns[name] = pa.array(finite_nk.ravel(), pa.float32(), from_pandas=True)
-    columns |= _prediction_columns([state for state, _, _ in rows], job)
-    columns |= _prompted_columns([state for state, _, _ in rows], len(job.units))
+    columns |= {
+        "projection": _floats(projection_nk[:, :k]),
+        "baseline_projection": _floats(baseline_nk[:, :k]),
+        "projection_difference": _floats(difference_nk[:, :k]),
+        "prompt_projection": _floats(prompt_nk[:, :k]),
+    }
+    columns |= _prediction_columns(states, job)
+    alone_nk = difference_nk[:, k:] if job.orthogonal else np.full((n, k), np.nan, dtype=np.float32)
+    columns["orthogonal_difference"] = _floats(alone_nk)
+    columns |= _evidence_columns(states, job)
+    columns |= _prompted_columns(states, k)
     return pa.table(columns).cast(SCORES)
+
+
+def _floats(values_nk: NDArray[np.floating]) -> pa.Array:
+    """Return a column: NaN marks what is missing, infinity what overflowed; in the table both are null."""
+    finite_nk = np.where(np.isfinite(values_nk), values_nk, np.nan)
+    return pa.array(finite_nk.ravel(), pa.float32(), from_pandas=True)
 
 
 def _prediction_columns(states: Sequence[TurnState], job: ScoringJob) -> dict[str, pa.Array]:
@@ -145,13 +156,22 @@ def _prediction_columns(states: Sequence[TurnState], job: ScoringJob) -> dict[st
     error_nk = np.full((n, k), np.nan, dtype=np.float32)
     for row, state in enumerate(states):
         if state.known is not None:
-            predicted_nk[row] = state.known.predicted_k
+            predicted_nk[row] = state.known.predicted_k[:k]
             if state.is_predicted and job.known is not None and job.known.error_k is not None:
                 error_nk[row] = job.known.error_k
-    return {
-        "predicted_baseline_projection": pa.array(predicted_nk.ravel(), pa.float32(), from_pandas=True),
-        "standard_error": pa.array(error_nk.ravel(), pa.float32(), from_pandas=True),
-    }
+    return {"predicted_baseline_projection": _floats(predicted_nk), "standard_error": _floats(error_nk)}
+
+
+def _evidence_columns(states: Sequence[TurnState], job: ScoringJob) -> dict[str, pa.Array]:
+    score_nk = np.full((len(states), len(job.units)), np.nan, dtype=np.float64)
+    variance_nk, z_nk = score_nk.copy(), score_nk.copy()
+    for row, state in enumerate(states):
+        if state.evidence is not None:
+            score_nk[row], variance_nk[row] = state.evidence.score_k, state.evidence.variance_k
+    if job.evidence is not None and job.evidence.level == "full":
+        # What one draw tells of the variance is right on average alone: it makes no z of a turn.
+        z_nk = score_nk / np.sqrt(np.where(variance_nk > 0, variance_nk, np.nan))
+    return {"evidence": _floats(score_nk), "evidence_z": _floats(z_nk), "evidence_variance": _floats(variance_nk)}
 
 
 def _prompted_columns(states: Sequence[TurnState], k: int) -> dict[str, pa.Array]:
@@ -161,8 +181,7 @@ def _prompted_columns(states: Sequence[TurnState], k: int) -> dict[str, pa.Array
         for row, state in enumerate(states):
             if state.prompted is not None:
                 values_nk[row] = getattr(state.prompted, kept)
-        finite_nk = np.where(np.isfinite(values_nk), values_nk, np.nan)
-        columns[name] = pa.array(finite_nk.ravel(), pa.float32(), from_pandas=True)
+        columns[name] = _floats(values_nk)
     return columns
 
 
@@ -171,6 +190,23 @@ def _differences_table(states: Sequence[TurnState]) -> pa.Table:
         {**_key_columns(state), "difference": state.difference_r} for state in states if state.difference_r is not None
     ]
     return pa.Table.from_pylist(rows, schema=DIFFERENCES)
+
+
+def _random_evidence_table(states: Sequence[TurnState]) -> pa.Table:
+    rows = [
+        {
+            **_key_columns(state),
+            "layer": layer,
+            "evidence": state.evidence.random_r[layer],
+            "null_evidence": state.evidence.random_null_r[layer],
+        }
+        for state in states
+        if state.evidence is not None
+        for layer in state.evidence.random_r
+        # A model without gradients has none of it.
+        if np.isfinite(state.evidence.random_r[layer]).all() and np.isfinite(state.evidence.random_null_r[layer]).all()
+    ]
+    return pa.Table.from_pylist(rows, schema=RANDOM_EVIDENCE)
 
 
 def _key_columns(state: TurnState) -> dict[str, int | str]:

@@ -90,6 +90,15 @@ scoring_options = option_group(
         is_flag=True,
         help="Score each trait along what its vector does not share with those of the other traits.",
     ),
+    click.option(
+        "--evidence",
+        metavar="LEVEL",
+        default="full",
+        show_default=True,
+        help="What each response would teach, beside what it looks like: full; score (about half the cost, for the "
+        "dataset as a whole); off (only the first blocks of the model are run). prompt, alone or behind a comma "
+        "(full,prompt), adds likelihoods under the traits' system prompts.",
+    ),
     click.option("--layer", type=int, metavar="N", help="Score at this block instead of the vector's own."),
     click.option(
         "--baseline",
