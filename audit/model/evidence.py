@@ -172,7 +172,10 @@ class EvidenceMeter:
             size, longest = count_tokens(sequences, group), max(len(sequences[n]) for n in group.wanted)
             n_longest = max(n_longest, longest)
             n_tokens, n_rows = n_tokens + size, n_rows + len(group.wanted)
-            if not packs or not self._fits(n_tokens if self._model.is_packable else n_rows * n_longest, n_longest):
+            # As many backward passes are made as a sample of the pack has turns.
+            is_alike = bool(packs) and len(group.wanted) == len(packs[-1][0].wanted)
+            fits = self._fits(n_tokens if self._model.is_packable else n_rows * n_longest, n_longest)
+            if not is_alike or not fits:
                 packs.append([])
                 n_tokens, n_rows, n_longest = size, len(group.wanted), longest
             packs[-1].append(group)

@@ -88,11 +88,11 @@ def _attend(
             _current.layout, _current.has_flex_failed = None, True
     n_repeats = query.shape[1] // key.shape[1]
     outputs: list[Tensor] = []
+    queries, keys, values = (_split(states, pack) for states in (query, key, value))
     for segment in pack.segments:
-        own = slice(segment.start, segment.stop)
         # Copies, so that not even the alignment of what is multiplied depends on where a segment lies.
-        q = query[:, :, own].contiguous()
-        k, v = _gather(key, segment).contiguous(), _gather(value, segment).contiguous()
+        q = queries[segment.start].contiguous()
+        k, v = _gather(keys, segment).contiguous(), _gather(values, segment).contiguous()
         if n_repeats > 1:
             k, v = k.repeat_interleave(n_repeats, dim=1), v.repeat_interleave(n_repeats, dim=1)
         n_q, n_k = q.shape[2], k.shape[2]
@@ -129,16 +129,16 @@ def _attend_in_slices(q: Tensor, k: Tensor, v: Tensor, window: int, scaling: flo
     return outputs
 
 
-def _gather(states: Tensor, segment: Segment) -> Tensor:
-    spans = [*segment.above, (segment.start, segment.stop)]
-    joined = [list(spans[0])]
-    for start, stop in spans[1:]:
-        if joined[-1][1] == start:
-            joined[-1][1] = stop
-        else:
-            joined.append([start, stop])
-    parts = [states[:, :, start:stop] for start, stop in joined]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+def _split(states: Tensor, pack: Pack) -> dict[int, Tensor]:
+    """Return the states of each segment by where it starts; at once, since a slice each would cost a whole gradient."""
+    lengths = [segment.stop - segment.start for segment in pack.segments]
+    parts = torch.split(states, lengths, dim=2)
+    return {segment.start: part for segment, part in zip(pack.segments, parts, strict=True)}
+
+
+def _gather(parts: dict[int, Tensor], segment: Segment) -> Tensor:
+    found = [parts[start] for start, _ in (*segment.above, (segment.start, segment.stop))]
+    return found[0] if len(found) == 1 else torch.cat(found, dim=2)
 
 
 def _mask(n_q: int, n_k: int, window: int, device: torch.device) -> Tensor:

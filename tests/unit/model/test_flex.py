@@ -148,7 +148,7 @@ def test_turns_read_together_as_on_a_gpu_give_what_they_give_alone() -> None:
     states_td = torch.randn(sum(len(turn.ids) for turn in turns), models.D_HIDDEN)
     starts = np.cumsum([0, *(len(turn.ids) for turn in turns)])
     places = {n: np.arange(starts[n], starts[n + 1]) for n in range(len(turns))}
-    together, alone = (_Reader(load(), turns, units, 3) for _ in range(2))
+    together, alone = (_Reader(load(), turns, units, 3, None) for _ in range(2))
     together._read_turns(3, states_td, places)
     for position in places:
         alone._read_turns(3, states_td, {position: places[position]})
