@@ -106,7 +106,8 @@ def find_truth(n_rows: int) -> Truth:
     with tempfile.TemporaryDirectory(prefix="persona-audit-bench-") as folder:
         data = Path(folder) / "rows.jsonl"
         write_rows(_draw_distinct_rows(n_rows), data, None)
-        config = ScanConfig(datasets=(str(data),), baseline="generate")
+        # Flags by the plain score: what of the combined one has to be predicted is less.
+        config = ScanConfig(datasets=(str(data),), baseline="generate", evidence="off")
         inputs, vectors = survey_inputs(config, ignore_events), choose_vectors(config)
         model = load_scan_model(config, vectors)
         plan = Plan(config, inputs, vectors, model, collect_settings(config, inputs, vectors), [])
@@ -144,7 +145,9 @@ def _score_chunk(samples: list[Sample], job: ScoringJob) -> tuple[NDArray[np.flo
     states = [state for state in score_turns(samples, job) if state.baseline_projection_k is not None]
     rows = [row_of[state.key] for state in states]
     baseline = np.stack([state.baseline_projection_k for state in states if state.baseline_projection_k is not None])
-    return np.array([state.sample_id for state in states]), table.own_nk[rows], baseline, table.feature_nf[rows]
+    k = len(job.units)
+    own_nk, feature_nf = table.own_nk[rows, :k], table.feature_nf[rows]
+    return np.array([state.sample_id for state in states]), own_nk, baseline[:, :k], feature_nf
 
 
 def _draw_distinct_rows(n_rows: int) -> Iterator[Row]:

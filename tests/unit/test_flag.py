@@ -11,13 +11,17 @@ import pytest
 from audit.errors import RunError
 from audit.flag import flag_trait
 from audit.reference import (
+    CleanScores,
+    CombinedScores,
     Reference,
     TraitReference,
+    TraitRisks,
     TraitScores,
     check_reference,
     load_reference,
     make_reference,
 )
+from audit.risk import Moments
 
 SHA = "a" * 64
 
@@ -159,3 +163,24 @@ def test_a_predicted_row_is_never_flagged_and_lies_among_scores_of_its_own_kind(
         predicted_n=predicted_n,
     )
     assert [z is None for z in found["z"].to_pylist()] == [True, False, True, False]
+
+
+def test_a_sample_without_a_combined_score_is_neither_flagged_nor_tested() -> None:
+    clean = CleanScores(tuple(np.linspace(-1.0, 1.0, 200)))
+    reference = TraitReference(
+        2, "0", clean.scores_sorted, 0.0, 0.6, 200, combined=CombinedScores(Moments(0.0, 1.0, 0.0, 1.0), clean)
+    )
+    nothing = np.full(2, np.nan)
+    (found,) = flag_trait(
+        "evil",
+        trait_scores(np.asarray([9.0, 9.0])),
+        reference,
+        sample_ids=np.arange(2),
+        has_difference=True,
+        judged_n=np.ones(2, dtype=bool),
+        predicted_n=np.zeros(2, dtype=bool),
+        risks=TraitRisks(nothing, nothing, np.asarray([9.0, np.nan])),
+    )
+    assert found["flagged"].to_pylist() == [True, False]
+    # One test alone, not two.
+    assert found["q_value"].to_pylist() == [pytest.approx(1 / 201, rel=1e-5), None]
