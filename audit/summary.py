@@ -9,8 +9,12 @@ from audit.assets import DEMO_MODEL_ID
 from audit.confound import measure_confounds
 from audit.errors import RunError
 from audit.query import open_connection
+from audit.risk import evidence_level
 from audit.schema import SCORED_STATUSES
 from audit.store import PART_TABLES, RunStore
+
+_EVIDENCE = "random_evidence"
+"""The table of a part that is there where evidence was measured."""
 
 ANSWER_COUNTS = ("n_prompts", "n_generated", "n_generated_tokens", "n_cached", "n_failed")
 
@@ -52,8 +56,11 @@ def count_rows(path: Path) -> dict[str, Any]:
 def _refuse_missing_files(path: Path) -> None:
     """Refuse a run that has only some of the tables of a part, which no interrupted scan leaves behind."""
     store = RunStore(path)
+    # A run written by an older version has no directory of it.
+    measures_evidence = evidence_level(store.read_manifest()) != "off"
+    tables = [*(name for name in PART_TABLES if name != _EVIDENCE), *([_EVIDENCE] if measures_evidence else [])]
     for part in store.parts():
-        for table in PART_TABLES:
+        for table in tables:
             file = store.table_path(table, part)
             if not file.is_file():
                 raise RunError(str(path), f"damaged: {file.relative_to(path)} is missing", "scan again with --fresh")

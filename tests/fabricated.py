@@ -161,8 +161,9 @@ def _write_run(
     kept: Mapping[str, Sequence[str | None]],
     evidence: str | None = None,
 ) -> Path:
-    for table in (*PART_TABLES, *(["random_evidence"] if evidence else [])):
-        (path / table).mkdir(parents=True, exist_ok=True)
+    # A run from before there was evidence has no directory of it.
+    for table in {*PART_TABLES} - {"random_evidence"} | ({"random_evidence"} if evidence else set()):
+        (path / table).mkdir(parents=True)
     for start in range(0, len(records), part_rows):
         stop = min(start + part_rows, len(records))
         name = f"part-{start:012d}-{stop:012d}.parquet"

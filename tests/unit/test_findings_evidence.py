@@ -12,12 +12,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from audit.errors import RunError
 from audit.findings import find_reference, reference_from_run, write_findings
 from audit.inputs import Inputs
 from audit.pooling import RunEvidence, pool_evidence
 from audit.query import open_connection, read_batches, run_named
 from audit.reference import Reference, load_reference
 from audit.store import RunStore
+from audit.summary import count_rows
 from audit.wide import read_sample_ids
 from tests.fabricated import FakeRecord, FakeTurn, make_run
 
@@ -392,6 +394,19 @@ def test_a_run_without_random_directions_has_no_band_and_no_alarm(tmp_path: Path
     assert row["evidence_z_pooled"] > 9
     assert row["evidence_band"] is None
     assert row["verdict"] == "undecided"
+
+
+def test_a_part_without_its_random_directions_is_damaged_unless_none_were_measured(tmp_path: Path) -> None:
+    for name, evidence in (("full", "full"), ("older", None)):
+        run = run_of(tmp_path, draw_records(30, 23), name, evidence=evidence)
+        judge(run)
+        # As a scan leaves it that writes such a run's findings anew.
+        (run / "random_evidence").mkdir(exist_ok=True)
+        for file in (run / "random_evidence").iterdir():
+            file.unlink()
+    with pytest.raises(RunError, match=r"random_evidence/part-0+-0+30\.parquet is missing"):
+        count_rows(tmp_path / "full.audit")
+    assert count_rows(tmp_path / "older.audit")["n_samples"] == 30
 
 
 def test_nothing_is_left_beside_the_findings(tmp_path: Path, reference: Reference) -> None:
