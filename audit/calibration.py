@@ -33,8 +33,8 @@ MIN_INFLATION_TURNS = 50
 """Turns that a bin of the table of inflation has at least: a ratio of two sums of squares over them and all random
 directions is known to about a tenth."""
 
-_NLL_STEP = 0.02
-_N_STEPS = 1_024
+_NLL_STEP = 0.005
+_N_STEPS = 4_096
 
 
 def pooled_z(score_n: Floats, variance_n: Floats) -> float | None:
