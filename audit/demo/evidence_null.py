@@ -14,10 +14,9 @@ import numpy.typing as npt
 
 from audit.assets import demo_model_dir, demo_vectors_dir
 from audit.demo.evidence_samples import ERRORS, OwnSamples, draw_own_samples
-from audit.model.evidence import measure_evidence
+from audit.model.evidence import EvidenceJob, measure_evidence
 from audit.model.load import LoadedModel, load_model
 from audit.model.turns import TokenizedTurn
-from audit.states import EvidenceJob
 from audit.vectors import PersonaVector, load_vectors
 
 Floats = npt.NDArray[np.float64]
@@ -52,9 +51,7 @@ def tabulate_null(model: LoadedModel, turns: Sequence[TokenizedTurn], job: Evide
     same of Σ(−log p(y_t) − H_t) / √ΣVar(log p), which needs no direction.
     """
     found = measure_evidence(model, turns, job=job, batch_tokens=_BATCH_TOKENS, seeds=range(len(turns)))
-    directions = {
-        name: describe_z(found.score_nk[:, k], found.variance_nk[:, k]) for k, name in enumerate(job.vectors)
-    }
+    directions = {name: describe_z(found.score_nk[:, k], found.variance_nk[:, k]) for k, name in enumerate(job.vectors)}
     return {
         "n": len(turns),
         "directions": directions,

@@ -1,4 +1,4 @@
-"""Evidence where the projection difference is blind: the paired sets, each side pooled; and clean sets, as its control."""
+"""Evidence where the projection difference is blind: paired sets, each side pooled; and clean sets as the control."""
 
 from __future__ import annotations
 

@@ -74,9 +74,7 @@ class ScannedTurns:
         return ScannedTurns(
             n_rows=stop - start,
             row_t=self.row_t[kept] - start,
-            columns={
-                name: {trait: values[kept] for trait, values in of.items()} for name, of in self.columns.items()
-            },
+            columns={name: {trait: values[kept] for trait, values in of.items()} for name, of in self.columns.items()},
             nll_t=self.nll_t[kept],
             n_tokens_t=self.n_tokens_t[kept],
             random={trait: (one[kept], other[kept]) for trait, (one, other) in self.random.items()},
@@ -106,7 +104,12 @@ class Pooled:
 
 
 def scan_sets(
-    sets: Mapping[str, Sequence[Row]], folder: Path, *, baseline: str, evidence: str = "full", reference: str | None = None
+    sets: Mapping[str, Sequence[Row]],
+    folder: Path,
+    *,
+    baseline: str,
+    evidence: str = "full",
+    reference: str | None = None,
 ) -> tuple[Run, dict[str, ScannedTurns]]:
     """Scan several sets as one dataset and return the run with the scores of each."""
     folder.mkdir(parents=True)
