@@ -1,0 +1,75 @@
+"""The short form of `make evidence`: the null holds on the model's own samples and breaks where it must, and evidence
+sees wrong remedies that the projection difference does not.
+
+Pairs covered: demo-run, demo-model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audit.assets import demo_model_dir, demo_vectors_dir
+from audit.demo.evidence_null import make_job, tabulate_null
+from audit.demo.evidence_pairs import run_pairs
+from audit.demo.evidence_samples import ERRORS, OwnSamples, draw_own_samples
+from audit.model.load import LoadedModel, load_model
+from audit.vectors import load_vectors
+
+# torch loads its forward-mode rules by a function that it has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+
+N_SAMPLES = 150
+N_PAIRS = 100
+
+
+@pytest.fixture(scope="module")
+def model() -> LoadedModel:
+    return load_model(model=str(demo_model_dir()))
+
+
+@pytest.fixture(scope="module")
+def samples(model: LoadedModel) -> OwnSamples:
+    return draw_own_samples(model, N_SAMPLES, seed=302)
+
+
+def measure(model: LoadedModel, turns: object, n_random: int = 4) -> dict[str, dict[str, float]]:
+    job = make_job(load_vectors([str(demo_vectors_dir())]), n_random)
+    table = tabulate_null(model, turns, job)  # type: ignore[arg-type]
+    return table["directions"] | {"surprise": table["surprise"]}
+
+
+def test_answers_of_the_model_itself_have_a_z_around_0_with_variance_1(
+    model: LoadedModel, samples: OwnSamples
+) -> None:
+    for name, row in measure(model, samples.turns).items():
+        # Three standard errors of a mean of 150.
+        assert abs(row["mean_z"]) <= 0.25, name
+        assert 0.75 <= row["sd_z"] <= 1.2, name
+        assert abs(row["pooled_z"]) <= 3.5, name
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_broken_set_up_breaks_the_null(model: LoadedModel, samples: OwnSamples, error: str) -> None:
+    rows = measure(model, ERRORS[error](samples, model), n_random=0)
+    assert rows["surprise"]["pooled_z"] > 10
+    assert any(abs(row["pooled_z"]) > 3.5 for name, row in rows.items() if name != "surprise")
+
+
+def test_a_sample_keeps_the_tokens_that_were_drawn_and_knows_where_it_ended(
+    model: LoadedModel, samples: OwnSamples
+) -> None:
+    for turn in samples.turns:
+        assert turn.end_id == model.tokenizer.eos_token_id or turn.truncated
+        assert turn.end_id not in turn.ids[turn.start :]
+        assert turn.ids[turn.start - 1] == model.tokenizer.convert_tokens_to_ids("<|assistant|>")
+
+
+def test_evidence_sees_wrong_remedies_to_which_the_projection_difference_is_blind(tmp_path: Path) -> None:
+    found = run_pairs(tmp_path / "pairs", n=N_PAIRS, names=("wrong remedies",))["sets"]["wrong remedies"]
+    assert found["auc"]["evidence z"]["value"] >= 0.65
+    assert found["auc"]["projection difference"]["value"] <= 0.70
+    assert found["bad"]["pooled_z"] > found["good"]["pooled_z"] + 5
+    assert np.isfinite([found[side]["band"] for side in ("bad", "good")]).all()
