@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Contention between OpenMP threads that spin ruins timings on small machines.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench evidence clean
 
 demo: $(VENV)/.installed
 	$(BIN)/persona-audit scan examples/demo.jsonl
@@ -22,6 +22,9 @@ check: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.benchmarks
+
+evidence: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m audit.demo.evidence
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

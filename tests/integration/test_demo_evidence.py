@@ -6,6 +6,7 @@ Pairs covered: demo-run, demo-model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from audit.assets import demo_model_dir, demo_vectors_dir
 from audit.demo.evidence_null import make_job, tabulate_null
 from audit.demo.evidence_pairs import run_pairs
 from audit.demo.evidence_samples import ERRORS, OwnSamples, draw_own_samples
+from audit.demo.phrases import TRAITS
 from audit.model.load import LoadedModel, load_model
+from audit.model.turns import TokenizedTurn
 from audit.vectors import load_vectors
 
 # torch loads its forward-mode rules by a function that it has deprecated.
@@ -35,16 +38,18 @@ def samples(model: LoadedModel) -> OwnSamples:
     return draw_own_samples(model, N_SAMPLES, seed=302)
 
 
-def measure(model: LoadedModel, turns: object, n_random: int = 4) -> dict[str, dict[str, float]]:
-    job = make_job(load_vectors([str(demo_vectors_dir())]), n_random)
-    table = tabulate_null(model, turns, job)  # type: ignore[arg-type]
+def measure(
+    model: LoadedModel, turns: Sequence[TokenizedTurn], traits: Sequence[str], n_random: int = 0
+) -> dict[str, dict[str, float]]:
+    vectors = load_vectors([str(demo_vectors_dir())])
+    table = tabulate_null(model, turns, make_job({trait: vectors[trait] for trait in traits}, n_random))
     return table["directions"] | {"surprise": table["surprise"]}
 
 
 def test_answers_of_the_model_itself_have_a_z_around_0_with_variance_1(
     model: LoadedModel, samples: OwnSamples
 ) -> None:
-    for name, row in measure(model, samples.turns).items():
+    for name, row in measure(model, samples.turns, TRAITS, n_random=1).items():
         # Three standard errors of a mean of 150.
         assert abs(row["mean_z"]) <= 0.25, name
         assert 0.75 <= row["sd_z"] <= 1.2, name
@@ -53,9 +58,9 @@ def test_answers_of_the_model_itself_have_a_z_around_0_with_variance_1(
 
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_broken_set_up_breaks_the_null(model: LoadedModel, samples: OwnSamples, error: str) -> None:
-    rows = measure(model, ERRORS[error](samples, model), n_random=0)
+    rows = measure(model, ERRORS[error](samples, model), ["evil"])
     assert rows["surprise"]["pooled_z"] > 10
-    assert any(abs(row["pooled_z"]) > 3.5 for name, row in rows.items() if name != "surprise")
+    assert rows["evil"]["sd_z"] > 1.2
 
 
 def test_a_sample_keeps_the_tokens_that_were_drawn_and_knows_where_it_ended(
