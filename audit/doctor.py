@@ -88,6 +88,32 @@ def examine(server: str | None = None) -> dict[str, Any]:
     }
 
 
+def examine_setup(model: str | None, vectors: tuple[str, ...]) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Let a model answer questions and hold what a scan measures of its answers against what it must be.
+
+    Args:
+        model: path or hub id; None: the bundled demo model.
+        vectors: files or directories; empty: those that a scan of the model would take.
+
+    Returns:
+        What was found as JSON values, and the problems.
+
+    Raises:
+        AuditError: model or vectors cannot be used.
+    """
+    from audit.config import ScanConfig
+    from audit.directions import choose_vectors
+    from audit.model.load import load_model
+    from audit.nulltest import choose_questions, run_null_test
+
+    chosen = choose_vectors(ScanConfig(datasets=("-",), model=model, vectors=vectors))
+    loaded = load_model(model=model or str(demo_model_dir()))
+    directions = {trait: (vector.layer, vector.vector_ld[vector.layer]) for trait, vector in chosen.items()}
+    report = run_null_test(loaded, directions, choose_questions(is_demo_model=model is None))
+    cure = "check the model's chat template and end-of-turn token, and report the family"
+    return report.to_json(), [{"finding": finding, "cure": cure} for finding in report.findings]
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)

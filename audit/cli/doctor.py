@@ -8,7 +8,7 @@ import click
 
 from audit.cli.options import json_option
 from audit.cli.text import one_line
-from audit.errors import EXIT_USER
+from audit.errors import EXIT_USER, ConfigError
 
 
 @click.command(
@@ -18,16 +18,40 @@ Examples:
   persona-audit doctor
   persona-audit doctor --json
   persona-audit doctor --server http://localhost:8000
+  persona-audit doctor --deep
+  persona-audit doctor --deep --model Qwen/Qwen2.5-0.5B-Instruct --vectors vectors/
 """,
 )
 @click.option("--server", metavar="URL", help="Also ask a server for `scan --baseline-server` what it serves.")
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Also let the model answer questions and check that what a scan measures of its own answers is what it must "
+    "be: wrong prompts, spans and derivatives show, without any label.",
+)
+@click.option("--model", metavar="PATH_OR_ID", help="With --deep: the model. Default: the bundled demo model.")
+@click.option("--vectors", multiple=True, metavar="PATH", help="With --deep: persona vectors. Can be repeated.")
 @json_option
 @click.pass_context
-def doctor(ctx: click.Context, *, server: str | None, as_json: bool) -> None:
+def doctor(
+    ctx: click.Context,
+    /,
+    *,
+    server: str | None,
+    deep: bool,
+    model: str | None,
+    vectors: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Check the installation: versions, devices, caches, bundled files. Exit 2 when something needed is missing."""
-    from audit.doctor import examine
+    from audit.doctor import examine, examine_setup
 
+    if (model is not None or vectors) and not deep:
+        raise ConfigError("--model" if model is not None else "--vectors", "is for --deep alone", "add --deep")
     found = examine(server)
+    if deep:
+        found["null_test"], problems = examine_setup(model, vectors)
+        found["problems"] += problems
     if as_json:
         import json
 
@@ -63,6 +87,8 @@ def _word(value: Any) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.2f}"
     if isinstance(value, list):
         return "; ".join(_word(entry) for entry in value) or "none"
     if isinstance(value, dict):

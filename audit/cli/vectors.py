@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,9 +12,10 @@ from audit.cli.options import json_option
 from audit.cli.text import neutralise, one_line
 from audit.cli.vectors_exchange import add_files, export_file, import_file
 from audit.cli.vectors_extract import extract_command
-from audit.errors import EXIT_USER, VectorError
+from audit.errors import EXIT_USER, ConfigError, VectorError
 
 if TYPE_CHECKING:
+    from audit.model.load import LoadedModel
     from audit.vectors import PersonaVector
 
 
@@ -100,11 +103,18 @@ def show_vectors(*, files: tuple[str, ...], as_json: bool) -> None:
 Examples:
   persona-audit vectors check my-vectors/evil.safetensors
   persona-audit vectors check my-vectors/*.safetensors --model Qwen/Qwen2.5-7B-Instruct
+  persona-audit vectors check my-vectors/*.safetensors --model Qwen/Qwen2.5-7B-Instruct --deep
 """,
 )
 @click.argument("files", metavar="VECTOR...", nargs=-1, required=True, type=click.Path())
 @click.option("--model", metavar="PATH_OR_ID", help="Also check that the vectors were measured on this model.")
 @click.option("--revision", metavar="REV", help="Revision of a model from the hub.")
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="With --model: let it answer questions, and check that evidence along the vectors is 0 on average on its own "
+    "answers, as it must be.",
+)
 @click.option("--force", is_flag=True, help="Pass vectors, too, that separate no better than chance.")
 @json_option
 @click.pass_context
@@ -115,6 +125,7 @@ def check_vectors(
     files: tuple[str, ...],
     model: str | None,
     revision: str | None,
+    deep: bool,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -139,9 +150,20 @@ def check_vectors(
     if model is not None:
         from audit.model.load import load_model
 
-        fingerprint = load_model(model=model, revision=revision, device="cpu", n_blocks=1).fingerprint
+        # One block tells which model it is.
+        audited = load_model(
+            model=model, revision=revision, device="auto" if deep else "cpu", n_blocks=None if deep else 1
+        )
         for vector in loaded:
-            findings[vector.path] += check_fit(vector, fingerprint, vector.layer, model_id=model)
+            findings[vector.path] += check_fit(vector, audited.fingerprint, vector.layer, model_id=model)
+        if deep:
+            wrong = _check_null(audited, loaded)
+            for vector in loaded:
+                findings[vector.path] += wrong or ["evidence on the model's own answers is what it must be"]
+                if wrong:
+                    failed[vector.path] = wrong[0]
+    elif deep:
+        raise ConfigError("--deep", "needs the model that the vectors are of", "name it with --model")
     if as_json:
         checked = {vector.path: describe_vector(vector) | {"model_checked": model} for vector in loaded}
         passed = {path: force or path not in failed for path in checked}
@@ -154,6 +176,23 @@ def check_vectors(
             click.echo(f"    {neutralise(finding)}")
     if failed and not force:
         ctx.exit(EXIT_USER)
+
+
+def _check_null(model: LoadedModel, vectors: Sequence[PersonaVector]) -> list[str]:
+    """Return what is wrong with what a scan measures of the model's own answers."""
+    from audit.assets import demo_model_dir
+    from audit.nulltest import choose_questions, run_null_test
+
+    is_demo = Path(model.id).resolve() == demo_model_dir().resolve()
+    # Vectors of one trait may be checked together.
+    directions = {
+        f"{vector.trait} ({place})" if len(vectors) > 1 else vector.trait: (
+            vector.layer,
+            vector.vector_ld[vector.layer],
+        )
+        for place, vector in enumerate(vectors, start=1)
+    }
+    return run_null_test(model, directions, choose_questions(is_demo_model=is_demo)).findings
 
 
 def _check_separation(vector: PersonaVector) -> tuple[str, bool]:

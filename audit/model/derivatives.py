@@ -10,6 +10,7 @@ Knows layers and states, not what they are for. Nothing of it stays on the model
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -146,7 +147,10 @@ def find_way(model: LoadedModel, layer: int) -> Way:
     """
     known = _ways.setdefault(model.module, {})
     if layer not in known:
-        known[layer] = _try_ways(model, layer)
+        with warnings.catch_warnings():
+            # The first tangent imports a part of torch that still uses what torch deprecates.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            known[layer] = _try_ways(model, layer)
     return known[layer]
 
 

@@ -21,6 +21,7 @@ from audit.model.rounds import answer_in_rounds
 from audit.model.rows import PromptRow
 from audit.model.template import PLAIN_STOP
 from audit.model.tokens import encode_prompts
+from audit.model.turns import TokenizedTurn
 from audit.model.widen import can_widen, in_float32
 
 GENERATION_PARAMETERS: dict[str, Any] = {
@@ -107,6 +108,35 @@ def sample_answers(
     return [row.to_answer(model) for row in rows]
 
 
+def draw_turns(
+    model: LoadedModel,
+    prompts: Sequence[str],
+    *,
+    seeds: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    batch_tokens: int,
+) -> list[TokenizedTurn | None]:
+    """Let the model answer rendered prompts at temperature 1, and return the answers in the tokens that were drawn.
+
+    An answer without a token, or of a model that cannot name the next one, is None.
+
+    Raises:
+        ModelError: a single prompt does not fit into the device's memory.
+    """
+    rows = _make_rows(model, prompts, max_new_tokens, model.context_tokens)
+    for row, seed in zip(rows, seeds, strict=True):
+        row.draws = np.random.default_rng(list(seed)).random(max(row.room, 0))
+    # No text ends an answer here: where it does, later tokens decide what becomes of earlier ones.
+    _answer_rows(model, rows, batch_tokens, None, stop_text="")
+    return [None if row.is_lost or not row.answer or not row.ids else _to_turn(row) for row in rows]
+
+
+def _to_turn(row: PromptRow) -> TokenizedTurn:
+    ids = np.asarray([*row.ids, *row.answer], dtype=np.int32)
+    start = len(row.ids)
+    return TokenizedTurn(ids, start, len(ids), start, truncated=not row.finished, end_id=row.end_id)
+
+
 def _make_rows(model: LoadedModel, prompts: Sequence[str], max_new_tokens: int, max_tokens: int) -> list[PromptRow]:
     model.refuse_partial()
     return [
@@ -115,10 +145,18 @@ def _make_rows(model: LoadedModel, prompts: Sequence[str], max_new_tokens: int, 
     ]
 
 
-def _answer_rows(model: LoadedModel, rows: Sequence[PromptRow], batch_tokens: int, way: str | None) -> None:
+def _answer_rows(
+    model: LoadedModel,
+    rows: Sequence[PromptRow],
+    batch_tokens: int,
+    way: str | None,
+    *,
+    stop_text: str | None = None,
+) -> None:
     # A prompt without a single token gives a model nothing to go on from.
     answerable = [row for row in rows if row.room > 0 and row.ids]
-    stop_text = PLAIN_STOP if model.template.name == "plain" else ""
+    if stop_text is None:
+        stop_text = PLAIN_STOP if model.template.name == "plain" else ""
     with torch.inference_mode():
         if answerable and (way or choose_way(model)) == POOL:
             answer_in_pool(model, answerable, batch_tokens=batch_tokens, stop_text=stop_text)

@@ -21,6 +21,7 @@ class PromptRow:
         room: most tokens of the answer.
         finished: the model ended the answer itself.
         answer: token ids generated so far, without the one that ends it.
+        end_id: the token that ended it.
         cut_text: the answer's text where a stop text ended it.
         is_lost: the model cannot name the next token: its logits are not numbers, and the largest is one by chance.
         draws: a number from 0 to 1 for every token of the answer, which is drawn by them; None: greedy.
@@ -32,6 +33,7 @@ class PromptRow:
     room: int
     finished: bool = False
     answer: list[int] = field(default_factory=list)
+    end_id: int | None = None
     cut_text: str | None = None
     is_lost: bool = False
     draws: npt.NDArray[np.float64] | None = None
@@ -54,13 +56,13 @@ class PromptRow:
             if self.is_done:
                 return
             if token in stop_ids:
-                self.finished = True
+                self.finished, self.end_id = True, token
             else:
                 self.answer.append(token)
 
     def begin_anew(self) -> None:
         """Forget what has been generated."""
-        self.answer, self.cut_text, self.finished, self.is_lost = [], None, False, False
+        self.answer, self.end_id, self.cut_text, self.finished, self.is_lost = [], None, None, False, False
 
     def cut_at(self, model: LoadedModel, stop_text: str) -> None:
         """End the answer where the model begins to speak for the user, as models without end-of-turn tokens do."""

@@ -46,9 +46,7 @@ def measure(
     return table["directions"] | {"surprise": table["surprise"]}
 
 
-def test_answers_of_the_model_itself_have_a_z_around_0_with_variance_1(
-    model: LoadedModel, samples: OwnSamples
-) -> None:
+def test_answers_of_the_model_itself_have_a_z_around_0_with_variance_1(model: LoadedModel, samples: OwnSamples) -> None:
     for name, row in measure(model, samples.turns, TRAITS, n_random=1).items():
         # Three standard errors of a mean of 150.
         assert abs(row["mean_z"]) <= 0.25, name
