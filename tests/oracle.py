@@ -9,12 +9,14 @@ is the content in one rendering of the conversation, behind the rendered prompt;
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -191,6 +193,72 @@ def _target_log_p(
         logits_tv = module(torch.tensor([ids])).logits[0].double()
     log_p_tv = torch.log_softmax(logits_tv, dim=-1).numpy()
     return log_p_tv[[position - 1 for position in positions]], [ids[position] for position in positions]
+
+
+@dataclass(frozen=True)
+class OracleEvidence:
+    """Slope of the log-likelihood along a vector and its null variance, float64."""
+
+    score: float
+    variance: float
+
+
+def measure_evidence(
+    module: Any, block: torch.nn.Module, ids: Sequence[int], start: int, end_id: int | None, vector_d: np.ndarray
+) -> OracleEvidence:
+    """Nudge the output of a block along a vector, a little to both sides, and see how the logits move.
+
+    The module is turned to float64 and stays so; families compute norms and softmax in float32 whatever their weights
+    are, so that these are float64 only inside `_in_float64`.
+    """
+    module.double()
+    module.set_attn_implementation("eager")
+    targets = [*ids[start:], *([] if end_id is None else [end_id])]
+
+    def logits_at(strength: float) -> torch.Tensor:
+        added_d = strength * torch.from_numpy(vector_d.astype(np.float64))
+
+        def nudge(_: object, __: object, output: Any) -> Any:
+            return (output[0] + added_d, *output[1:]) if isinstance(output, tuple) else output + added_d
+
+        hook = block.register_forward_hook(nudge)
+        try:
+            with torch.no_grad(), _in_float64():
+                logits_tv = module(torch.tensor([list(ids)]), use_cache=False).logits[0]
+        finally:
+            hook.remove()
+        return logits_tv[start - 1 : start - 1 + len(targets)].double()
+
+    step = 1e-5
+    u_tv = (logits_at(step) - logits_at(-step)) / (2 * step)
+    p_tv = torch.softmax(logits_at(0.0), dim=-1)
+    mean_t = (p_tv * u_tv).sum(dim=-1)
+    own_t = torch.stack([u_tv[t, token] for t, token in enumerate(targets)])
+    variance_t = (p_tv * (u_tv - mean_t[:, None]) ** 2).sum(dim=-1)
+    return OracleEvidence(float((own_t - mean_t).sum()), float(variance_t.sum()))
+
+
+@contextlib.contextmanager
+def _in_float64() -> Iterator[None]:
+    to, softmax = torch.Tensor.to, torch.nn.functional.softmax
+
+    def to_double(self: torch.Tensor, *arguments: Any, **names: Any) -> torch.Tensor:
+        wider = {torch.float32: torch.float64}
+        return to(self, *(_swap(value, wider) for value in arguments), **{k: _swap(v, wider) for k, v in names.items()})
+
+    def softmax_double(values: torch.Tensor, *arguments: Any, dtype: object = None, **names: Any) -> torch.Tensor:
+        return softmax(values, *arguments, **names)
+
+    with (
+        mock.patch.object(torch.Tensor, "to", to_double),
+        mock.patch.object(torch.Tensor, "float", torch.Tensor.double),
+        mock.patch.object(torch.nn.functional, "softmax", softmax_double),
+    ):
+        yield
+
+
+def _swap(value: Any, wider: dict[torch.dtype, torch.dtype]) -> Any:
+    return wider.get(value, value) if isinstance(value, torch.dtype) else value
 
 
 def answer_greedily(module: Any, tokenizer: Any, prompt_text: str, max_new_tokens: int) -> str:

@@ -145,6 +145,7 @@ def find_way(model: LoadedModel, layer: int) -> Way:
     Raises:
         ModelError: the model is loaded in part, or has no output head.
     """
+    model.refuse_partial()
     known = _ways.setdefault(model.module, {})
     if layer not in known:
         with warnings.catch_warnings():

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from audit.model.batches import choose_pad_id, pad_right
-from audit.model.derivatives import Upper, find_way, push_forward, smooth_attention
+from audit.model.derivatives import Upper, Way, find_way, push_forward, smooth_attention
 from audit.model.load import LoadedModel
 from audit.model.logits import LogitSteps
 from audit.model.packed import packed_attention, smooth_pack
@@ -217,13 +217,16 @@ class EvidenceMeter:
         inputs: Mapping[str, Tensor],
         places: Mapping[int, npt.NDArray[np.int64]],
     ) -> None:
+        # Weights that are widened for the moment must be gone before a derivative would want them again.
+        is_widened = start_ntd.dtype is not self._model.module.dtype
+        way = Way(self._way.resumes, has_tangents=False, has_gradients=False) if is_widened else self._way
         steps = self._list_steps(groups, places)
         n_tokens = start_ntd.shape[0] * start_ntd.shape[1]
         saves_memory = not self._fits(n_tokens, max(len(places_t) for places_t in places.values()))
-        upper = Upper(self._model, self.layer, start_ntd, inputs, resumes=self._way.resumes, saves_memory=saves_memory)
-        calm = Upper(self._model, self.layer, start_ntd, inputs, resumes=self._way.resumes)
+        upper = Upper(self._model, self.layer, start_ntd, inputs, resumes=way.resumes, saves_memory=saves_memory)
+        calm = Upper(self._model, self.layer, start_ntd, inputs, resumes=way.resumes)
         rows_p = torch.from_numpy(steps.rows_p).to(start_ntd.device)
-        needs_tangents = self._job.level == "full" or not self._way.has_gradients
+        needs_tangents = self._job.level == "full" or not way.has_gradients
         moved_kpd = None
         if needs_tangents:
             vectors = {
@@ -240,17 +243,17 @@ class EvidenceMeter:
                 }
                 return calm(additions)[rows_p]
 
-            moved_kpd = push_forward(self._way, final_of, len(self._traits), start_ntd)
+            moved_kpd = push_forward(way, final_of, len(self._traits), start_ntd)
         leaves: dict[int, Tensor] = {}
-        if self._way.has_gradients:
+        if way.has_gradients:
             leaves = {layer: torch.zeros_like(start_ntd, requires_grad=True) for layer in self._job.layers}
             with torch.enable_grad():
                 final_pd = upper(leaves)[rows_p]
         else:
             with torch.no_grad():
                 final_pd = calm({})[rows_p]
-        pulled, drawn = self._read_logits(steps, final_pd.detach(), moved_kpd)
-        if self._way.has_gradients:
+        pulled, drawn = self._read_logits(steps, final_pd.detach(), moved_kpd, way)
+        if way.has_gradients:
             for seen, cotangent_pd in (("response", pulled), ("null", drawn)):
                 self._pull_back(groups, steps, places, final_pd, cotangent_pd, leaves, seen)
 
@@ -276,7 +279,9 @@ class EvidenceMeter:
             np.repeat(np.arange(len(turns)), [len(own) for own in tokens]),
         )
 
-    def _read_logits(self, steps: _Steps, final_pd: Tensor, moved_kpd: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _read_logits(
+        self, steps: _Steps, final_pd: Tensor, moved_kpd: Tensor | None, way: Way
+    ) -> tuple[Tensor, Tensor]:
         """Fill in what the logits say; return the gradient of log p by final state, of the response and of draws."""
         n_steps, k = len(steps.rows_p), len(self._traits)
         pulled_pd, drawn_pd = torch.zeros_like(final_pd), torch.zeros_like(final_pd)
@@ -287,7 +292,7 @@ class EvidenceMeter:
             for begin in range(0, n_steps, at_once):
                 part = slice(begin, min(begin + at_once, n_steps))
                 tokens_c = torch.from_numpy(steps.tokens_p[part]).to(final_pd.device)
-                logits = LogitSteps(tail, self._way, final_pd[part])
+                logits = LogitSteps(tail, way, final_pd[part])
                 loss_p[part] = -_to_numpy(logits.log_likelihood(tokens_c))
                 entropy_c, spread_c = logits.entropy()
                 surprise_p[part] = loss_p[part] - _to_numpy(entropy_c)
@@ -298,7 +303,7 @@ class EvidenceMeter:
                     score_pk[part, place] = _to_numpy(own_c)
                     variance_pk[part, place] = _to_numpy(variance_c)
                     square_pk[part, place] = _to_numpy(square_c)
-                if self._way.has_gradients:
+                if way.has_gradients:
                     drawn_c = logits.draw(torch.from_numpy(steps.draws_p[part]).to(final_pd.device))
                     pulled_pd[part], drawn_pd[part] = logits.pull(tokens_c, drawn_c)
         found = self.evidence

@@ -17,6 +17,10 @@ class LogitSteps:
 
     def __init__(self, tail: Tail, way: Way, states_cd: Tensor) -> None:
         self._tail, self._way, self._states_cd = tail, way, states_cd
+        self._weight_vd = tail.weight_vd
+        if self._weight_vd is not None and self._weight_vd.dtype is not states_cd.dtype:
+            # It is widened where it is used, and only there.
+            self._weight_vd = None
         with torch.no_grad():
             logits_cv = tail(states_cd).float()
             self._log_cv = logits_cv.sub_(logits_cv.logsumexp(dim=-1, keepdim=True))
@@ -37,8 +41,8 @@ class LogitSteps:
     def push(self, moved_cd: Tensor) -> Tensor:
         """Return how the logits move when the states do: u [c, v]."""
         with torch.no_grad():
-            if self._tail.weight_vd is not None:
-                return torch.nn.functional.linear(moved_cd, self._tail.weight_vd).float()
+            if self._weight_vd is not None:
+                return torch.nn.functional.linear(moved_cd, self._weight_vd).float()
             return push_each(self._way, self._tail, self._states_cd, moved_cd[None])[0].float()
 
     def weigh(self, u_cv: Tensor, tokens_c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -59,7 +63,7 @@ class LogitSteps:
 
     def pull(self, tokens_c: Tensor, drawn_c: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gradient of log p by the states, of tokens and of drawn tokens; the distributions are used up."""
-        weight_vd = self._tail.weight_vd
+        weight_vd = self._weight_vd
         if weight_vd is not None:
             mean_cd = self._p_cv.to(weight_vd.dtype) @ weight_vd
             return weight_vd[tokens_c] - mean_cd, weight_vd[drawn_c] - mean_cd
