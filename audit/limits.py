@@ -6,12 +6,13 @@ The grammar, spaces allowed anywhere:
     verdict  = "watch" | "risk"                      any trait (or this one) has at least that verdict
     quantity = "flagged" | "n_flagged" | "skipped" | "n_skipped" | trait "." column
     column   = "flagged" | "n_flagged" | "mean_difference" | "ci_low" | "ci_high" | "cohens_d"
+               | "evidence_z_pooled" | "mean_evidence_z"
     op       = ">" | ">=" | "<" | "<="
     number   = a decimal number, or a percentage such as 5%
 
 `flagged` is a share of the scored records, `skipped` a share of all records. Of several limits any one suffices.
 An `undecided` verdict passes every limit that rests on a judgement (all but `skipped` and `n_skipped`): what could
-not be judged is not known to be clean.
+not be judged is not known to be clean. So does evidence that was not measured.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ SEVERITY = {"clear": 0, "undecided": 0, "watch": 1, "risk": 2}
 _OPERATORS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 _RUN_QUANTITIES = ("flagged", "n_flagged", "skipped", "n_skipped")
 _UNJUDGED = ("skipped", "n_skipped")
-_TRAIT_COLUMNS = ("flagged", "n_flagged", "mean_difference", "ci_low", "ci_high", "cohens_d")
+_EVIDENCE = ("evidence_z_pooled", "mean_evidence_z")
+_TRAIT_COLUMNS = ("flagged", "n_flagged", "mean_difference", "ci_low", "ci_high", "cohens_d", *_EVIDENCE)
 _NAME = r"[a-z][a-z0-9_]*"
 _VERDICT = re.compile(rf"(?:({_NAME})\s*=\s*)?(watch|risk)")
 _COMPARISON = re.compile(
@@ -81,7 +83,7 @@ def check_limits(limits: Sequence[Limit], summary: Mapping[str, Any], *, allow_u
         rows = [verdicts[limit.trait]] if limit.trait else list(verdicts.values())
         finding = _measure(limit, rows, summary)
         if finding is None and limit.is_judged and not allow_undecided:
-            finding = _undecided(rows)
+            finding = _undecided(rows) or _unmeasured(limit, rows)
         if finding is not None:
             passed.append(f"{limit.text}: {finding}")
     return passed
@@ -125,10 +127,17 @@ def _undecided(rows: Sequence[Mapping[str, Any]]) -> str | None:
     return f"{what} could not be judged, which counts as passed (--allow-undecided lets it through)"
 
 
+def _unmeasured(limit: Limit, rows: Sequence[Mapping[str, Any]]) -> str | None:
+    if limit.quantity not in _EVIDENCE or rows[0].get(limit.quantity) is not None:
+        return None
+    return "it was not measured, which counts as passed (scan with --evidence full, or --allow-undecided)"
+
+
 def _trait_value(row: Mapping[str, Any], quantity: str) -> float | None:
     if quantity == "flagged":
         return row["n_flagged"] / row["n"] if row["n"] else None
-    value = row[quantity]
+    # Verdicts from before there was evidence have no such columns.
+    value = row.get(quantity)
     return None if value is None else float(value)
 
 

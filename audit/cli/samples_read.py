@@ -17,7 +17,18 @@ from audit.samples import Message, Place, Sample, Source, hash_source, read_samp
 from audit.store import RunStore
 
 _NO_TEXTS = {"tools": None, "prompt": None, "response": None, "message": None}
-_SCORE_COLUMNS = ("projection", "baseline_projection", "projection_difference", "prompt_projection", "standard_error")
+_SCORE_COLUMNS = (
+    "projection",
+    "baseline_projection",
+    "projection_difference",
+    "prompt_projection",
+    "standard_error",
+    "orthogonal_difference",
+    "evidence",
+    "evidence_z",
+    "prompted_evidence",
+    "prompted_evidence_z",
+)
 
 
 def choose_top(run: str, trait: str, n: int) -> list[int]:

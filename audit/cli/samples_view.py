@@ -16,11 +16,15 @@ from audit.cli.text import cut, format_number, neutralise, one_line
 MAX_TEXT_CHARS = 1200
 _COLUMNS = (
     ("difference", "projection_difference"),
+    ("evidence z", "evidence_z"),
+    ("prompted", "prompted_evidence"),
     ("projection", "projection"),
     ("baseline", "baseline_projection"),
     ("±", "standard_error"),
     ("last prompt token", "prompt_projection"),
 )
+
+_SIGNED = ("projection_difference", "evidence_z", "prompted_evidence")
 
 
 def render_sample(sample: Mapping[str, Any], *, max_chars: int | None) -> Iterator[RenderableType]:
@@ -121,6 +125,6 @@ def _scores(turn: Mapping[str, Any]) -> Padding:
     for title, _ in columns:
         table.add_column(title, justify="right")
     for trait, score in turn["scores"].items():
-        numbers = [format_number(score[column], signed=column == "projection_difference") for _, column in columns]
+        numbers = [format_number(score[column], signed=column in _SIGNED) for _, column in columns]
         table.add_row(one_line(trait), *numbers)
     return Padding(table, (0, 0, 0, 2))

@@ -12,6 +12,7 @@ from audit.limits import check_limits, parse_limits
 
 def summary(evil: str = "clear", sycophantic: str = "clear", **counts: Any) -> dict[str, Any]:
     row = {"n": 200, "n_flagged": 20, "mean_difference": 0.41, "ci_low": 0.3, "ci_high": 0.5, "cohens_d": 0.8}
+    row |= {"evidence_z_pooled": 6.2}
     return {
         "counts": {"n_samples": 1000, "n_ok": 990, "n_skipped": 10, "n_flagged": 50, "flagged_share": 0.05, **counts},
         "verdicts": [
@@ -61,10 +62,17 @@ def test_a_verdict_is_passed_by_itself_and_by_worse(expression: str, evil: str, 
         ("evil.n_flagged>20", False),
         ("evil.ci_low>.2", True),
         ("sycophantic.cohens_d>0", False),
+        ("evil.evidence_z_pooled>6", True),
+        ("evil.evidence_z_pooled>7", False),
     ],
 )
 def test_quantities_are_compared(expression: str, expected: bool) -> None:
     assert is_passed(expression, summary()) is expected
+
+
+def test_evidence_that_was_not_measured_counts_as_passed_unless_allowed() -> None:
+    assert is_passed("evil.mean_evidence_z>9", summary())
+    assert not is_passed("evil.mean_evidence_z>9", summary(), allow_undecided=True)
 
 
 @pytest.mark.parametrize("expression", ["risk", "evil=risk", "flagged>99%", "n_flagged>9999", "evil.ci_low>9"])
