@@ -29,7 +29,7 @@ from audit.findings import find_reference
 from audit.generation import describe_generator, is_identified
 from audit.inputs import Inputs, read_chosen, survey_inputs
 from audit.model.generate import answer_prompts
-from audit.model.memory import count_weight_bytes, estimate_batch_bytes
+from audit.model.memory import count_weight_bytes, estimate_batch_bytes, estimate_evidence_bytes
 from audit.plan import (
     Plan,
     choose_generation,
@@ -314,6 +314,9 @@ def _combine(
         SCORING_RANGE[1] * (rest + scoring_s * token_high) + GENERATING_RANGE[1] * generating_s * generated_high,
     )
     n_files = -(-work.n_records // config.shard_rows)
+    evidence_bytes = 0
+    if job.evidence is not None:
+        evidence_bytes = estimate_evidence_bytes(model, job.evidence.layers[0], config.batch_tokens)
     return Estimate(
         inputs=[source.path for source in plan.inputs.sources],
         run=str(config.run_path),
@@ -333,7 +336,7 @@ def _combine(
             work.n_records * (timing.row_bytes + _count_found_bytes(len(plan.vectors))) + n_files * timing.part_bytes
         ),
         weight_bytes=count_weight_bytes(model),
-        memory_bytes=_peak_bytes() + estimate_batch_bytes(model, config.batch_tokens),
+        memory_bytes=_peak_bytes() + estimate_batch_bytes(model, config.batch_tokens) + evidence_bytes,
         model={"id": model.id, "dtype": model.dtype, "device": str(model.device)},
         notices=list(plan.notices),
     )

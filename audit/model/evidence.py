@@ -26,6 +26,7 @@ from audit.model.batches import choose_pad_id, pad_right
 from audit.model.derivatives import Upper, Way, find_way, push_forward, smooth_attention
 from audit.model.load import LoadedModel
 from audit.model.logits import LogitSteps
+from audit.model.memory import GRAPH_BYTES, estimate_graph_bytes
 from audit.model.packed import packed_attention, smooth_pack
 from audit.model.packing import Group, count_tokens, pack_groups
 from audit.model.precision import exact_matmul
@@ -35,14 +36,8 @@ from audit.model.turns import TokenizedTurn
 _Floats = npt.NDArray[np.float64]
 _Array = npt.NDArray[np.float32]
 
-GRAPH_BYTES = 5 << 27
-"""Most that the values kept for a backward pass may take (640 MiB); a longer sample keeps one block's at a time."""
-
 _ZERO_VARIANCE = 1e-12
 """Share of the mean square below which a variance is rounding: every step of the response was certain."""
-
-_KEPT_WIDTHS, _KEPT_INNER = 10, 3
-"""Values kept for a backward pass, per token and block, in units of the model's width and the feed-forward's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +178,8 @@ class EvidenceMeter:
 
     def _fits(self, n_tokens: int, n_longest: int) -> bool:
         """Tell whether the values of a backward pass over so many tokens, of sequences so long, may be kept."""
-        config = self._model.module.config.get_text_config()
-        d = self._model.d_hidden
-        inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * d
-        kept = _KEPT_WIDTHS * d + _KEPT_INNER * int(inner) + int(config.num_attention_heads) * n_longest
         n_upper = self._model.n_layers - self.layer
-        return bool(n_tokens * n_upper * kept * self._model.module.dtype.itemsize <= GRAPH_BYTES)
+        return estimate_graph_bytes(self._model, n_upper, n_tokens, n_longest) <= GRAPH_BYTES
 
     def _measure_pack(self, groups: Sequence[Group], states: Mapping[int, Tensor]) -> None:
         if self._model.is_packable:
@@ -225,7 +216,6 @@ class EvidenceMeter:
         saves_memory = not self._fits(n_tokens, max(len(places_t) for places_t in places.values()))
         upper = Upper(self._model, self.layer, start_ntd, inputs, resumes=way.resumes, saves_memory=saves_memory)
         calm = Upper(self._model, self.layer, start_ntd, inputs, resumes=way.resumes)
-        rows_p = torch.from_numpy(steps.rows_p).to(start_ntd.device)
         needs_tangents = self._job.level == "full" or not way.has_gradients
         moved_kpd = None
         if needs_tangents:
@@ -241,17 +231,17 @@ class EvidenceMeter:
                     layer: (strength_k[columns[layer], None] * vectors_kd).sum(dim=0)[None, None]
                     for layer, vectors_kd in vectors.items()
                 }
-                return calm(additions)[rows_p]
+                return _pick(calm(additions), steps)
 
             moved_kpd = push_forward(way, final_of, len(self._traits), start_ntd)
         leaves: dict[int, Tensor] = {}
         if way.has_gradients:
             leaves = {layer: torch.zeros_like(start_ntd, requires_grad=True) for layer in self._job.layers}
             with torch.enable_grad():
-                final_pd = upper(leaves)[rows_p]
+                final_pd = _pick(upper(leaves), steps)
         else:
             with torch.no_grad():
-                final_pd = calm({})[rows_p]
+                final_pd = _pick(calm({}), steps)
         pulled, drawn = self._read_logits(steps, final_pd.detach(), moved_kpd, way)
         if way.has_gradients:
             for seen, cotangent_pd in (("response", pulled), ("null", drawn)):
@@ -366,6 +356,11 @@ def draw_random_directions(d_hidden: int, layer: int, n_directions: int) -> _Arr
 
 def _count_steps(turn: TokenizedTurn) -> int:
     return turn.stop - max(turn.start, 1) + (turn.end_id is not None)
+
+
+def _pick(final_td: Tensor, steps: _Steps) -> Tensor:
+    # The last block may lie on another device than the first.
+    return final_td[torch.from_numpy(steps.rows_p).to(final_td.device)]
 
 
 def _gather_packed(states: Mapping[int, Tensor], places: Mapping[int, npt.NDArray[np.int64]], n_tokens: int) -> Tensor:
