@@ -59,6 +59,8 @@ def test_options_that_are_named_exist() -> None:
         "traits write",
         "vectors import",
         "vectors extract",
+        "vectors check",
+        "doctor",
     )
     helps = "".join(run(*command.split(), "--help", cwd=ROOT).out for command in commands)
     assert {option for option in named if option not in helps} == set()
