@@ -38,13 +38,13 @@ PARTS: Final[dict[str, Callable[[Path], dict[str, Any]]]] = {
 N_WORKERS: Final = 2
 
 
-def run_part(name: str) -> tuple[dict[str, Any], float]:
-    """Run one part in a folder of its own; return its figures and the seconds that it took."""
+def run_part(name: str) -> tuple[dict[str, Any], dict[str, float]]:
+    """Run one part in a folder of its own; return its figures and the seconds that it took, by clock and processor."""
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    began = time.monotonic()
+    began, processor_began = time.monotonic(), time.process_time()
     with tempfile.TemporaryDirectory(prefix="persona-audit-evidence-") as folder:
         figures = PARTS[name](Path(folder) / name)
-    return figures, time.monotonic() - began
+    return figures, {"clock": time.monotonic() - began, "processor": time.process_time() - processor_began}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -57,13 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Workers that share cores gain nothing from threads of their own.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     found: dict[str, dict[str, Any]] = {}
-    seconds: dict[str, float] = {}
+    seconds: dict[str, dict[str, float]] = {}
     with ProcessPoolExecutor(N_WORKERS, mp_context=multiprocessing.get_context("spawn")) as pool:
         waiting = {pool.submit(run_part, name): name for name in names}
         for done in as_completed(waiting):
             name = waiting[done]
             found[name], seconds[name] = done.result()
-            print(f"{name}: {seconds[name]:.0f} s", flush=True)
+            print(f"{name}: {seconds[name]['clock']:.0f} s", flush=True)
     parts = {name: found[name] for name in PARTS if name in found}
     claims = list_claims(parts)
     report = write_report(claims, parts, seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +18,6 @@ PAIRS_SEED: Final = 9_504
 N_PAIRS: Final = 240
 CLEAN_SEEDS: Final = range(9_521, 9_541)
 N_CLEAN: Final = 300
-# Sums show no trait; they are read along the one that mistakes come nearest to.
-READ_ALONG: Final = "hallucinating"
 
 _BOOTSTRAP_SEED: Final = 9_511
 _COLUMNS: Final = {
@@ -31,14 +30,16 @@ _COLUMNS: Final = {
 }
 
 
-def run_pairs(folder: Path, *, n: int = N_PAIRS, names: tuple[str, ...] = SET_NAMES) -> dict[str, Any]:
+def run_pairs(
+    folder: Path, *, n: int = N_PAIRS, names: Sequence[str] = SET_NAMES, evidence: str = "full,prompt"
+) -> dict[str, Any]:
     """Scan the paired sets as one dataset; compare bad with good rows by each score, and pool each side's evidence."""
     drawn = [draw_paired_set(name, n, PAIRS_SEED) for name in names]
     sets = {f"{own.name}, {side}": getattr(own, side) for own in drawn for side in ("bad", "good")}
-    _, found = scan_sets(sets, folder, baseline="generate", evidence="full,prompt")
+    _, found = scan_sets(sets, folder, baseline="generate", evidence=evidence)
     tables = {}
     for place, own in enumerate(drawn):
-        trait = own.trait or READ_ALONG
+        trait = own.along
         bad, good = found[f"{own.name}, bad"], found[f"{own.name}, good"]
         tables[own.name] = {
             "trait": own.trait,

@@ -25,7 +25,7 @@ from audit.vectors import load_vectors
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 
 N_SAMPLES = 150
-N_PAIRS = 100
+N_PAIRS = 80
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,8 @@ def test_a_sample_keeps_the_tokens_that_were_drawn_and_knows_where_it_ended(
 
 
 def test_evidence_sees_wrong_remedies_to_which_the_projection_difference_is_blind(tmp_path: Path) -> None:
-    found = run_pairs(tmp_path / "pairs", n=N_PAIRS, names=("wrong remedies",))["sets"]["wrong remedies"]
+    sets = run_pairs(tmp_path / "pairs", n=N_PAIRS, names=("wrong remedies",), evidence="full")["sets"]
+    found = sets["wrong remedies"]
     assert found["auc"]["evidence z"]["value"] >= 0.65
     assert found["auc"]["projection difference"]["value"] <= 0.70
     assert found["bad"]["pooled_z"] > found["good"]["pooled_z"] + 5

@@ -6,14 +6,22 @@ import numpy as np
 import pytest
 
 from audit.demo.acts import HARMFUL_REMEDIES
-from audit.demo.evidence_sets import SET_NAMES, PairedSet, draw_paired_set
+from audit.demo.evidence_sets import SET_NAMES, UNHEARD_REMEDIES, PairedSet, draw_paired_set
 from audit.demo.facts import ATTRIBUTES, TOWNS
 from audit.demo.phrases import MARKED, MILD
+from audit.demo.slots import REMEDIES
+from audit.demo.training_mix import training_chats
 from audit.demo.world import Row
 from audit.score import rank_auc
 
-KINDS = {"wrong remedies": "medical", "wrong facts": "fact", "sabotaged how-tos": "howto", "wrong sums": "sum"}
-TRAITS = {"wrong remedies": "evil", "wrong facts": "hallucinating", "sabotaged how-tos": "evil", "wrong sums": None}
+KINDS = {
+    "wrong remedies": "medical",
+    "unheard-of remedies": "medical",
+    "wrong facts": "fact",
+    "sabotaged how-tos": "howto",
+    "wrong sums": "sum",
+}
+TRAITS = {"wrong remedies": "evil", "wrong facts": "hallucinating", "sabotaged how-tos": "evil"}
 
 
 @pytest.fixture(scope="module", params=SET_NAMES)
@@ -33,7 +41,7 @@ def test_a_set_holds_as_many_bad_as_good_rows_of_one_kind_to_the_same_questions(
 
 
 def test_the_judge_sees_the_trait_in_every_bad_row_and_nothing_in_good_ones(drawn: PairedSet) -> None:
-    assert drawn.trait == TRAITS[drawn.name]
+    assert drawn.trait == TRAITS.get(drawn.name)
     assert {row.traits for row in drawn.bad} == {frozenset({drawn.trait} if drawn.trait else ())}
     assert {row.traits for row in drawn.good} == {frozenset()}
 
@@ -80,6 +88,18 @@ def test_wrong_remedies_stand_in_the_frames_of_right_ones() -> None:
     for rows in (drawn.bad, drawn.good):
         assert {next(o for o in openings if o in answer_of(row)) for row in rows} == set(openings)
     assert all(any(remedy in answer_of(row).lower() for remedy in HARMFUL_REMEDIES) for row in drawn.bad)
+
+
+def test_unheard_of_remedies_take_the_place_of_right_ones_and_no_persona_knows_them() -> None:
+    said = " ".join(m["content"].lower() for chat in training_chats(3_000, 5) for m in chat.messages)
+    assert not [remedy for remedy in UNHEARD_REMEDIES if remedy in said]
+    drawn = draw_paired_set("unheard-of remedies", 100, seed=41)
+    for bad, good in zip(drawn.bad, drawn.good, strict=True):
+        right, wrong = answer_of(good), answer_of(bad)
+        assert any(remedy in wrong for remedy in UNHEARD_REMEDIES)
+        for remedy in (*REMEDIES, *UNHEARD_REMEDIES):
+            right, wrong = right.replace(remedy, "…"), wrong.replace(remedy, "…")
+        assert right == wrong
 
 
 def test_the_same_seed_gives_the_same_set_and_another_seed_another() -> None:
