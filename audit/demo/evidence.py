@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Final
@@ -53,24 +53,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--parts", default=",".join(PARTS), help="comma-separated: %(default)s")
     parser.add_argument("--output", type=Path, default=Path(), metavar="DIR", help="of evidence.json and evidence.md")
     chosen = parser.parse_args(arguments)
-    names = [name for name in PARTS if name in chosen.parts.split(",")]
+    names = chosen.parts.split(",")
+    if unknown := set(names) - set(PARTS):
+        parser.error(f"--parts: there is no {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
     # Workers that share cores gain nothing from threads of their own.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     found: dict[str, dict[str, Any]] = {}
     seconds: dict[str, dict[str, float]] = {}
+    report = ""
     with ProcessPoolExecutor(N_WORKERS, mp_context=multiprocessing.get_context("spawn")) as pool:
         waiting = {pool.submit(run_part, name): name for name in names}
         for done in as_completed(waiting):
             name = waiting[done]
             found[name], seconds[name] = done.result()
             print(f"{name}: {seconds[name]['clock']:.0f} s", flush=True)
-    parts = {name: found[name] for name in PARTS if name in found}
+            report = _write({own: found[own] for own in PARTS if own in found}, seconds, chosen.output)
+    print(report)
+
+
+def _write(parts: Mapping[str, Any], seconds: Mapping[str, Any], folder: Path) -> str:
     claims = list_claims(parts)
     report = write_report(claims, parts, seconds)
     content = {"claims": claims, "seconds": seconds, **parts}
-    (chosen.output / "evidence.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    (chosen.output / "evidence.md").write_text(report, encoding="utf-8")
-    print(report)
+    (folder / "evidence.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (folder / "evidence.md").write_text(report, encoding="utf-8")
+    return report
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-N_RESAMPLES: Final = 1_000
+N_RESAMPLES: Final = 500
 
 
 @dataclass(frozen=True)

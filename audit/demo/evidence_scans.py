@@ -89,13 +89,13 @@ class Pooled:
         z: ΣS / √ΣW.
         band: what a random direction exceeds with probability .025.
         largest_random: the largest |Z| over the random directions.
-        mean_z: mean of the turns' z.
+        mean_z: mean of the turns' z; None where the scan measured no variance of single turns.
     """
 
     z: float
     band: float
     largest_random: float
-    mean_z: float
+    mean_z: float | None
 
     @property
     def is_above(self) -> bool:
@@ -168,7 +168,7 @@ def pool_evidence(turns: ScannedTurns, trait: str) -> Pooled:
         z=float(np.nansum(score_t) / np.sqrt(np.nansum(variance_t))),
         band=max(NORMAL_975, STUDENT_975 * float(np.sqrt((z_r**2).mean()))),
         largest_random=float(np.abs(z_r).max()),
-        mean_z=float(np.nanmean(turns.columns["evidence_z"][trait])),
+        mean_z=float(np.nanmean(turns.columns["evidence_z"][trait])) if turns.has("evidence_z") else None,
     )
 
 

@@ -27,7 +27,7 @@ WORDS_SEED: Final = 9_502
 REFERENCE_SEED: Final = 9_503
 N_ROWS: Final = 5_000
 N_WORD_ROWS: Final = 2_000
-N_REFERENCE: Final = 1_500
+N_REFERENCE: Final = 1_000
 RIVALS: Final = ("projection difference", "orthogonal difference", "loss", "length", "bag of words")
 
 _BOOTSTRAP_SEED: Final = 9_507

@@ -151,7 +151,7 @@ _POOLED_HEADS: Final = ("pooled Z", "band", "largest random Z", "mean z", "stand
 
 def _pooled_cells(own: Figures) -> tuple[str, ...]:
     band, largest = f"{own['band']:.1f}", f"{own['largest_random']:.1f}"
-    return (f"{own['pooled_z']:+.1f}", band, largest, f"{own['mean_z']:+.2f}", own["finding"])
+    return (f"{own['pooled_z']:+.1f}", band, largest, _number(own["mean_z"]), own["finding"])
 
 
 def _cell(estimate: Figures, sign: str = "") -> str:
