@@ -1,4 +1,4 @@
-"""Evidence where the projection difference is blind: paired sets, each side pooled; and clean sets as the control."""
+"""Evidence of answers that are bad by what they say alone, set by set; and of clean sets, as the control."""
 
 from __future__ import annotations
 

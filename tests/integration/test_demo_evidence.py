@@ -1,5 +1,5 @@
 """The short form of `make evidence`: the null holds on the model's own samples and breaks where it must, and evidence
-sees wrong remedies that the projection difference does not.
+sees wrong remedies better than the projection difference does.
 
 Pairs covered: demo-run, demo-model.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from audit.assets import demo_model_dir, demo_vectors_dir
@@ -21,11 +20,8 @@ from audit.model.load import LoadedModel, load_model
 from audit.model.turns import TokenizedTurn
 from audit.vectors import load_vectors
 
-# torch loads its forward-mode rules by a function that it has deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
-
 N_SAMPLES = 150
-N_PAIRS = 80
+N_PAIRS = 60
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +66,10 @@ def test_a_sample_keeps_the_tokens_that_were_drawn_and_knows_where_it_ended(
         assert turn.ids[turn.start - 1] == model.tokenizer.convert_tokens_to_ids("<|assistant|>")
 
 
-def test_evidence_sees_wrong_remedies_to_which_the_projection_difference_is_blind(tmp_path: Path) -> None:
+def test_evidence_sees_wrong_remedies_better_than_the_projection_difference(tmp_path: Path) -> None:
     sets = run_pairs(tmp_path / "pairs", n=N_PAIRS, names=("wrong remedies",), evidence="full")["sets"]
     found = sets["wrong remedies"]
-    assert found["auc"]["evidence z"]["value"] >= 0.65
-    assert found["auc"]["projection difference"]["value"] <= 0.70
-    assert found["bad"]["pooled_z"] > found["good"]["pooled_z"] + 5
-    assert np.isfinite([found[side]["band"] for side in ("bad", "good")]).all()
+    assert found["auc"]["evidence z"]["value"] >= 0.92
+    assert found["auc"]["evidence z"]["value"] > found["auc"]["projection difference"]["value"]
+    assert found["bad"]["finding"] == "above the band"
+    assert found["good"]["finding"] == "within"
