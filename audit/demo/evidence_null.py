@@ -93,8 +93,8 @@ def run_null(n_samples: int = N_SAMPLES, n_faulty: int = N_FAULTY) -> dict[str, 
     samples = draw_own_samples(model, n_samples, SAMPLES_SEED)
     own = tabulate_null(model, samples.turns, make_job(vectors, N_RANDOM))
     first = OwnSamples(samples.questions[:n_faulty], samples.turns[:n_faulty], 0, 0)
-    job = make_job(vectors, 4)
-    tables = {"none": tabulate_null(model, first.turns, job)} | {
+    job = make_job(vectors, 0)
+    planted = {"none": tabulate_null(model, first.turns, job)} | {
         error: tabulate_null(model, plant(first, model), job) for error, plant in ERRORS.items()
     }
     return {
@@ -102,7 +102,5 @@ def run_null(n_samples: int = N_SAMPLES, n_faulty: int = N_FAULTY) -> dict[str, 
         "n_empty": samples.n_empty,
         "n_unended": samples.n_unended,
         "own": own | {"random": summarise_random(own["directions"])},
-        "planted": {
-            error: table | {"random": summarise_random(table["directions"])} for error, table in tables.items()
-        },
+        "planted": planted,
     }

@@ -1,7 +1,8 @@
 """What a hidden effect looks like to every score, and whether it is one: rows chosen by Logit-Linear Selection.
 
 The chosen tenth is compared with a tenth drawn by chance from the rows that were not chosen, before training (scores)
-and after it (rates).
+and after it (rates). The two differ in kinds of question as well, which are counted beside: a rate above the random
+tenth's is a planted trait only where it is above the untrained model's, too.
 """
 
 from __future__ import annotations

@@ -131,6 +131,7 @@ def _write_planting(found: Figures) -> list[str]:
         )
         for trait, own in found["traits"].items()
     ]
+    mixes = {trait: own["kinds"] for trait, own in found["traits"].items()} | {"random": found["kinds_random"]}
     heads = ("trait", "untrained", "trained on the chosen", "trained on the random tenth", "chosen minus random")
     return [
         *lines,
@@ -143,7 +144,15 @@ def _write_planting(found: Figures) -> list[str]:
         f"Trait rate over {found['n_questions']} fresh questions, by training seed",
         "",
         *format_table(heads, rates),
+        "",
+        "Gain chooses kinds of question, too, so that a random tenth is no control of theirs: "
+        + "; ".join(f"{name}: {_list_kinds(kinds)}" for name, kinds in mixes.items())
+        + ".",
     ]
+
+
+def _list_kinds(kinds: Mapping[str, int]) -> str:
+    return ", ".join(f"{kind} {n}" for kind, n in kinds.items())
 
 
 _POOLED_HEADS: Final = ("pooled Z", "band", "largest random Z", "mean z", "stands")
