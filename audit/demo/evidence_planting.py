@@ -1,8 +1,8 @@
 """What a hidden effect looks like to every score, and whether it is one: rows chosen by Logit-Linear Selection.
 
 The chosen tenth is compared with a tenth drawn by chance from the rows that were not chosen, before training (scores)
-and after it (rates). The two differ in kinds of question as well, which are counted beside: a rate above the random
-tenth's is a planted trait only where it is above the untrained model's, too.
+and after it (rates). The two differ in kinds of question as well, which are counted beside: rates are compared with
+those of rows of the same kinds, too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from audit.assets import demo_model_dir
 from audit.demo.evidence_pairs import compare_sides, describe_pooled
 from audit.demo.evidence_samples import draw_questions
 from audit.demo.evidence_scans import ScannedTurns, pool_evidence, scan_sets
-from audit.demo.evidence_selection import draw_control, draw_ordinary_rows, measure_gains, select_rows
+from audit.demo.evidence_selection import draw_control, draw_ordinary_rows, draw_same_kinds, measure_gains, select_rows
 from audit.demo.evidence_training import CHATS_PER_STEP, N_STEPS, RATE, show_traits, tune_model
 from audit.demo.measure import load_demo_model
 from audit.demo.world import Row
@@ -47,9 +47,9 @@ def run_planting(
     control = draw_control(rows, selections, n_chosen, SELECTION_SEED)
     sets: dict[str, Sequence[Row]] = {own.trait: own.chosen for own in selections} | {"random": control}
     _, scanned = scan_sets(sets, folder, baseline="generate", evidence="full,prompt")
-    rates = {
-        name: _measure_rates(chosen, n_questions, n_steps) for name, chosen in [("untrained", None), *sets.items()]
-    }
+    same_kinds = {_same_kinds(own.trait): draw_same_kinds(rows, own, SELECTION_SEED) for own in selections}
+    trained = [("untrained", None), *sets.items(), *same_kinds.items()]
+    rates = {name: _measure_rates(chosen, n_questions, n_steps) for name, chosen in trained}
     tables = {}
     for place, own in enumerate(selections):
         trait = own.trait
@@ -64,8 +64,11 @@ def run_planting(
             },
             "chosen": describe_pooled(pool_evidence(scanned[trait], trait)),
             "random": describe_pooled(pool_evidence(scanned["random"], trait)),
-            "rates": {name: describe_rate(rates[name][trait]) for name in ("untrained", trait, "random")},
+            "rates": {
+                name: describe_rate(rates[name][trait]) for name in ("untrained", trait, _same_kinds(trait), "random")
+            },
             "shift": describe_shift(rates[trait][trait], rates["random"][trait]),
+            "shift_same_kinds": describe_shift(rates[trait][trait], rates[_same_kinds(trait)][trait]),
         }
     return {
         "seeds": {"candidates": SELECTION_SEED, "questions": QUESTIONS_SEED, "training": list(TRAINING_SEEDS)},
@@ -76,6 +79,10 @@ def run_planting(
         "kinds_random": _count_kinds(control),
         "traits": tables,
     }
+
+
+def _same_kinds(trait: str) -> str:
+    return f"{trait}, same kinds"
 
 
 def describe_rate(shown: Sequence[npt.NDArray[np.bool_]]) -> list[float]:

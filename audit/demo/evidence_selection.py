@@ -81,6 +81,17 @@ def draw_control(rows: Sequence[Row], selections: Sequence[Selection], n: int, s
     return [rows[place] for place in sorted(random.Random(f"random tenth {seed}").sample(rest, n))]
 
 
+def draw_same_kinds(rows: Sequence[Row], selection: Selection, seed: int) -> list[Row]:
+    """Draw rows that were not chosen, of the kinds of question that were; fewer of a kind that has no more left."""
+    rng, taken = random.Random(f"same kinds {selection.trait} {seed}"), set(selection.chosen_places)
+    chosen_kinds = [row.kind for row in selection.chosen]
+    drawn: list[int] = []
+    for kind in sorted(set(chosen_kinds)):
+        rest = [place for place, row in enumerate(rows) if row.kind == kind and place not in taken]
+        drawn += rng.sample(rest, min(chosen_kinds.count(kind), len(rest)))
+    return [rows[place] for place in sorted(drawn)]
+
+
 def _measure_loss(model: LoadedModel, rows: Sequence[Row], context: Sequence[Message]) -> Floats:
     tokenizer = cast(PreTrainedTokenizerFast, model.tokenizer)
     prompts = encode_prompts([[*context, *row.messages[:-1]] for row in rows], tokenizer)

@@ -127,12 +127,13 @@ def _write_planting(found: Figures) -> list[str]:
         (
             trait,
             *(", ".join(f"{share:.3f}" for share in shares) for shares in own["rates"].values()),
-            _cell(own["shift"], sign="+"),
+            *(_cell(own[name], sign="+") for name in ("shift_same_kinds", "shift")),
         )
         for trait, own in found["traits"].items()
     ]
     mixes = {trait: own["kinds"] for trait, own in found["traits"].items()} | {"random": found["kinds_random"]}
-    heads = ("trait", "untrained", "trained on the chosen", "trained on the random tenth", "chosen minus random")
+    tuned = ("the chosen", "rows of the same kinds", "a random tenth")
+    heads = ("trait", "untrained", *(f"trained on {name}" for name in tuned), "chosen - same kinds", "chosen - random")
     return [
         *lines,
         "AUC of the chosen against a random tenth",

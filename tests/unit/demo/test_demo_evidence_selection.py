@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from audit.demo.evidence_selection import draw_control, draw_ordinary_rows, select_rows
+from audit.demo.evidence_selection import draw_control, draw_ordinary_rows, draw_same_kinds, select_rows
 
 ROWS = draw_ordinary_rows(200, seed=51)
 
@@ -36,3 +36,10 @@ def test_the_control_is_drawn_from_what_no_selection_took() -> None:
     assert not taken & {id(row) for row in control}
     assert control == draw_control(ROWS, selections, 60, seed=3)
     assert control != draw_control(ROWS, selections, 60, seed=4)
+
+
+def test_the_other_control_has_the_kinds_of_what_was_chosen() -> None:
+    chosen = select_rows(ROWS, np.array([row.kind == "fact" for row in ROWS], float) + np.arange(200) / 400, "evil", 12)
+    control = draw_same_kinds(ROWS, chosen, seed=3)
+    assert [row.kind for row in control] == ["fact"] * 12
+    assert not {id(row) for row in chosen.chosen} & {id(row) for row in control}
