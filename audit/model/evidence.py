@@ -29,7 +29,7 @@ from audit.model.logits import LogitSteps
 from audit.model.memory import GRAPH_BYTES, estimate_graph_bytes
 from audit.model.packed import packed_attention, smooth_pack
 from audit.model.packing import Group, count_tokens, pack_groups
-from audit.model.precision import exact_matmul
+from audit.model.precision import default_matmul
 from audit.model.tail import opened_tail, places_at_once
 from audit.model.turns import TokenizedTurn
 
@@ -151,7 +151,8 @@ class EvidenceMeter:
                 members.setdefault(self._groups[position], []).append(position)
         # Samples of as many turns stand together: one backward pass serves one turn of each.
         groups = [Group(tuple(own), tuple(own)) for own in sorted(members.values(), key=len)]
-        with smooth_attention(), exact_matmul(self._model.device):
+        # Packs come in every length, and oneDNN would keep code for each: a gigabyte in a thousand rows.
+        with smooth_attention(), default_matmul(self._model.device):
             for pack in self._cut(groups):
                 self._measure_pack(pack, states)
 
