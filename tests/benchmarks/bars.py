@@ -8,37 +8,39 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A figure to reach: at most `bar`, or at least, where `is_least`."""
+    """A figure to reach: at most `bar`, or at least, where `is_least`; None where it is reported without a bar."""
 
     id: str
     what: str
-    bar: float
+    bar: float | None
     unit: str
     is_least: bool = False
 
-    def holds(self, value: float) -> bool:
-        """Tell whether a figure reaches the bar."""
+    def holds(self, value: float) -> bool | None:
+        """Tell whether a figure reaches the bar; None where there is none."""
+        if self.bar is None:
+            return None
         return value >= self.bar if self.is_least else value <= self.bar
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One figure beside its bar; value and `met` are None where it was not measured."""
+    """One figure beside its bar; no value where it was not measured, no bar where none is set, `met` only with both."""
 
     id: str
     what: str
     value: float | None
-    bar: float
+    bar: float | None
     met: bool | None
     unit: str
 
 
 BARS = (
-    Bar("S1", "scan of the 1,000 demo rows with generated baselines", 60.0, "s"),
+    Bar("S1", "scan of the 1,000 demo rows, baselines and evidence", 60.0, "s"),
     Bar("S2", "persona-audit --help, median of 7", 0.4, "s"),
     Bar("S3", "peak memory, 4,000 rows against 1,000", 1.15, "ratio"),
-    Bar("S4", "peak memory of a scan of 4,000 rows", 2048.0, "MiB"),
-    Bar("S5", "scan of 4,000 rows, per 1,000", 60.0, "s"),
+    Bar("S4", "peak memory of a scan of 4,000 rows, with evidence", 2048.0, "MiB"),
+    Bar("S5", "scan of 4,000 rows with evidence, per 1,000", 60.0, "s"),
     Bar("C1", "check of chat rows of 1 KB, all trainers", 50_000.0, "rows/s", is_least=True),
     Bar("C2", "peak memory of check, 300,000 rows against 10,000", 1.15, "ratio"),
     Bar("P1", "scoring against the reference loop, float32", 3.0, "ratio", is_least=True),
@@ -61,6 +63,13 @@ BARS = (
     Bar("P10m", "peak memory of that", 2.0, "GB"),
     Bar("P11", "auto: share of the distinct prompts generated", 0.35, "share"),
     Bar("P11b", "auto: of 200 repeats, true miss rate above the bound", 17.0, "repeats"),
+    Bar("E1", "evidence (score) of 4 traits against plain scoring", 3.0, "ratio"),
+    Bar("E1s", "the same against scoring y without y′", None, "ratio"),
+    Bar("E2", "evidence (full) of 4 traits against plain scoring", 6.0, "ratio"),
+    Bar("E2s", "the same against scoring y without y′", None, "ratio"),
+    Bar("E3", "generating y′ against evidence (full)", 4.0, "ratio", is_least=True),
+    Bar("E3s", "the same, many prompts at once", None, "ratio", is_least=True),
+    Bar("E4", "peak memory of evidence (full) beyond scoring", 1.0, "GB"),
     Bar("P12", "7B shape in bfloat16 on one H200 (gpu.py)", 50_000.0, "tokens/s", is_least=True),
 )
 
@@ -70,7 +79,8 @@ def judge(values: Mapping[str, float | None], missed: Collection[str] = ()) -> l
     results = []
     for bar in BARS:
         value = values.get(bar.id)
-        met = None if value is None else (bar.id not in missed and bar.holds(value))
+        holds = None if value is None else bar.holds(value)
+        met = holds if holds is None else holds and bar.id not in missed
         kept = None if value is None else float(f"{value:.4g}")
         results.append(Result(bar.id, bar.what, kept, bar.bar, met, bar.unit))
     return results

@@ -1,6 +1,7 @@
 """Measure whole commands: how long a scan and the help take, and what more rows do to memory: S1 to S5, C1, C2.
 
-Run as `python -m tests.benchmarks.commands`.
+Run as `python -m tests.benchmarks.commands`. Scans are run as they are by default: answers are generated, and evidence
+is measured.
 """
 
 from __future__ import annotations

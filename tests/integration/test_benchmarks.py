@@ -1,30 +1,44 @@
 """The benchmarks hold together: what they time is the same work, what they count is there, and the files are whole.
 
-Covers: the benchmarks' workload with audit.model (tokens, hidden); gpu.py from end to end on a tiny model.
+Covers: the benchmarks' workload with audit.model (tokens, hidden, evidence); gpu.py and evidence.py from end to end on
+a tiny model.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from audit.model.tokens import tokenize_turns
 from audit.model.turns import TokenizedTurn
-from tests.benchmarks import gpu
+from tests.benchmarks import evidence, gpu
+from tests.benchmarks.__main__ import PARTS
 from tests.benchmarks.bars import BARS, judge
 from tests.benchmarks.exactness import compare_with_oracle, count_differing
 from tests.benchmarks.part import run_part
 from tests.benchmarks.scoring import score_ours, score_reference
-from tests.benchmarks.workload import TINY, build_module, build_tokenizer, draw_pairs, render_pairs, wrap_module
+from tests.benchmarks.workload import (
+    QWEN_HALF_B,
+    TINY,
+    Pair,
+    build_module,
+    build_tokenizer,
+    draw_pairs,
+    render_pairs,
+    wrap_module,
+)
 from tests.models import one_thread
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
 
 PAIRS = draw_pairs(TINY.n_vocab, 3, scale=0.2)
+PATIENCE_S = 300.0
 
 
 def test_the_reference_loop_and_ours_give_the_same_scores() -> None:
@@ -58,6 +72,47 @@ def test_the_gpu_benchmark_runs_on_a_tiny_model(tmp_path: Path) -> None:
     assert 0 < found["executed_share"] < found["naive_share"]
     assert found["speedup"] == pytest.approx(found["tokens_per_s"] / found["reference"]["tokens_per_s"])
     assert found["is_packable"]
+
+
+def test_evidence_is_timed_on_top_of_the_same_projections() -> None:
+    scoring = evidence.Scoring(evidence.build_model(TINY), PAIRS, TINY)
+    plain_nk, nothing = scoring.score("off")
+    assert nothing is None
+    assert np.abs(scoring.score_responses() - plain_nk[::2]).max() < 1e-5 * plain_nk.std()
+    for level in ("score", "full"):
+        projections_nk, measured = scoring.score(level)
+        assert measured is not None
+        assert np.array_equal(projections_nk, plain_nk)
+        assert measured.score_nk.shape == (2 * len(PAIRS), 4)
+        assert measured.random_nr[TINY.layer].shape == (2 * len(PAIRS), 32)
+        assert np.isfinite(measured.score_nk[::2]).all()
+        assert np.isnan(measured.score_nk[1::2]).all()
+
+
+def test_the_pairs_that_evidence_is_timed_on_stand_for_the_workload() -> None:
+    def share(pairs: list[Pair]) -> NDArray[np.float64]:
+        counts = np.array([(len(pair.prompt), len(pair.response), len(pair.baseline)) for pair in pairs]).sum(axis=0)
+        return np.asarray(counts / counts.sum())
+
+    chosen = evidence.choose_pairs(QWEN_HALF_B, is_quick=False)
+    assert np.abs(share(chosen) - share(draw_pairs(QWEN_HALF_B.n_vocab))).max() < 0.02
+
+
+def test_the_evidence_benchmark_measures_all_its_ids_on_a_tiny_model() -> None:
+    found = run_part("tests.benchmarks.evidence", "--tiny", "--quick", "--budget-s", "1", threads=1, limit_s=PATIENCE_S)
+    (part,) = [part for part in PARTS if part.module == "evidence"]
+    wanted = set(part.ids) if sys.platform == "linux" else set(part.ids) - {"E4"}
+    assert set(found.values) == wanted
+    assert all(value is not None and np.isfinite(value) for value in found.values.values())
+    assert all(bar.id in part.ids for bar in BARS if bar.id.startswith("E"))
+
+
+def test_a_figure_without_a_bar_is_neither_met_nor_missed() -> None:
+    results = {result.id: result for result in judge({"E1": 2.5, "E1s": 90.0})}
+    assert [(results[name].value, results[name].bar, results[name].met) for name in ("E1", "E1s")] == [
+        (2.5, 3.0, True),
+        (90.0, None, None),
+    ]
 
 
 def test_a_figure_is_judged_by_its_bar_alone_and_a_missing_one_is_not() -> None:
