@@ -153,7 +153,7 @@ def test_a_clean_reference_must_have_the_same_traits_made_orthogonal(folder: Pat
 
 def test_the_bundled_reference_does_not_judge_orthogonal_scores(tmp_path: Path) -> None:
     write_lines(tmp_path / "data.jsonl", [{"messages": list(row.messages)} for row in audit_rows(30, seed=80)])
-    run = scan(config(tmp_path, tmp_path / "run", model=None, vectors=(), orthogonal=True))
+    run = scan(config(tmp_path, tmp_path / "run", model=None, vectors=(), orthogonal=True, evidence="off"))
     assert {row["verdict"] for row in run.verdicts} == {"undecided"}
     assert any("set of orthogonal traits is none" in notice for notice in run.manifest["notices"])
 

@@ -11,12 +11,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from audit.errors import MissingDataError, RunError
-from audit.schema import DIFFERENCES, FORMAT_VERSION, SAMPLES, SCORES, TURNS
+from audit.schema import DIFFERENCES, FORMAT_VERSION, RANDOM_EVIDENCE, SAMPLES, SCORES, TURNS
 from audit.store import PART_TABLES, Part, RunStore, hash_file, replacing
 
 
 def empty_tables() -> dict[str, pa.Table]:
-    schemas = {"samples": SAMPLES, "turns": TURNS, "scores": SCORES, "differences": DIFFERENCES}
+    schemas = {
+        "samples": SAMPLES,
+        "turns": TURNS,
+        "scores": SCORES,
+        "differences": DIFFERENCES,
+        "random_evidence": RANDOM_EVIDENCE,
+    }
     return {name: schema.empty_table() for name, schema in schemas.items()}
 
 
