@@ -50,6 +50,8 @@ def scan_rows(
             baseline="generate",
             out=str(folder / "rows.audit"),
             nll=True,
+            # Random directions ride as traits here, and evidence would be measured along each.
+            evidence="off",
         )
     )
     columns = _read_columns(run, [*loaded, *(name for names in random_names.values() for name in names)])

@@ -61,7 +61,8 @@ def server() -> Iterator[FakeServer]:
 
 
 def config(folder: Path, out: Path, server: FakeServer, **options: Any) -> ScanConfig:
-    settings = {"max_new_tokens": 6, "model": str(model_path("llama")), "baseline_server": server.url, **options}
+    settings = {"max_new_tokens": 6, "model": str(model_path("llama")), "evidence": "off", **options}
+    settings |= {"baseline_server": server.url} | options
     return ScanConfig(
         datasets=(str(folder / "data.jsonl"),), vectors=(str(folder / "vectors"),), out=str(out), **settings
     )

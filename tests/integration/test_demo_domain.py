@@ -28,7 +28,7 @@ def last_turns(n: int) -> list[dict[str, Any]]:
 
 def scan_rows(folder: Path, rows: list[Any], **options: Any) -> Run:
     data = write_lines(folder / "data.jsonl", rows)
-    return scan(ScanConfig(datasets=(str(data),), out=str(folder / "run"), **options))
+    return scan(ScanConfig(datasets=(str(data),), out=str(folder / "run"), **{"evidence": "off"} | options))
 
 
 def flags_of(run: Run) -> list[Any]:

@@ -58,7 +58,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Batches:
 
 
 def config(folder: Path, out: Path, **options: Any) -> ScanConfig:
-    settings = {"max_new_tokens": 6, "shard_rows": 20, "model": str(model_path("llama")), **options}
+    settings = {"max_new_tokens": 6, "shard_rows": 20, "model": str(model_path("llama")), "evidence": "off", **options}
     return ScanConfig(
         datasets=(str(folder / "data.jsonl"),), vectors=(str(folder / "vectors"),), out=str(out), **settings
     )

@@ -38,6 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config(folder: Path, out: Path, **options: Any) -> ScanConfig:
     settings = {"baseline": "none", "vectors": (str(folder / "vectors"),), "model": str(model_path("llama"))}
+    settings["evidence"] = "off"
     return ScanConfig(datasets=(str(folder / "data.jsonl"),), out=str(out), **settings | options)
 
 

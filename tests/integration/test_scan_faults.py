@@ -45,7 +45,7 @@ def scan_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
             return model
 
         monkeypatch.setattr(plan, "load_model", load_spoilt)
-        settings = {"baseline": str(tmp_path / "ready.jsonl"), "dtype": "bfloat16", **options}
+        settings = {"baseline": str(tmp_path / "ready.jsonl"), "dtype": "bfloat16", "evidence": "off", **options}
         config = ScanConfig(
             datasets=(str(tmp_path / "data.jsonl"),),
             out=str(tmp_path / name),

@@ -60,7 +60,7 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watched:
 
 
 def run_scan(folder: Path, watched: Watched, name: str, **options: Any) -> Run:
-    settings = {"max_new_tokens": 4, "no_cache": True, **options}
+    settings = {"max_new_tokens": 4, "no_cache": True, "evidence": "off", **options}
     config = ScanConfig(
         datasets=(str(folder / "data.jsonl"),),
         out=str(folder / name),

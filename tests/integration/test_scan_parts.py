@@ -32,7 +32,7 @@ def model_path(style: str = "qwen_3") -> Path:
 def scan_rows(folder: Path, rows: list[Any], *, style: str = "qwen_3", **options: Any) -> Run:
     data = write_lines(folder / "data.jsonl", rows)
     vectors = write_vectors(folder / "vectors", model_path(style))
-    settings = {"max_new_tokens": 8, "out": str(folder / "run"), "baseline": "none", **options}
+    settings = {"max_new_tokens": 8, "out": str(folder / "run"), "baseline": "none", "evidence": "off", **options}
     return scan(ScanConfig(datasets=(str(data),), model=str(model_path(style)), vectors=(str(vectors),), **settings))
 
 

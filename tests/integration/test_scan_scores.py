@@ -27,7 +27,7 @@ MAX_NEW_TOKENS = 12
 def scan_family(tmp_path: Path, family: str, rows: list[Any], **options: Any) -> Run:
     data = write_lines(tmp_path / "data.jsonl", rows)
     vectors = write_vectors(tmp_path / "vectors", model_path(family))
-    settings = {"max_new_tokens": MAX_NEW_TOKENS, "out": str(tmp_path / "run"), **options}
+    settings = {"max_new_tokens": MAX_NEW_TOKENS, "out": str(tmp_path / "run"), "evidence": "off", **options}
     return scan(ScanConfig(datasets=(str(data),), model=str(model_path(family)), vectors=(str(vectors),), **settings))
 
 
