@@ -188,7 +188,11 @@ class _Work:
             for state in score_turns(block, self._job):
                 if state.baseline_projection_k is not None:
                     # Only the numbers are kept: texts and tokens of all rows would not fit into memory.
-                    state.rendered = state.tokens = state.baseline = state.baseline_tokens = None
+                    state.rendered = state.tokens = state.baseline = state.baseline_tokens = state.evidence = None
+                    if state.known is not None:
+                        # A view would keep a whole part's values in memory.
+                        kept_v = state.known.evidence_v[: 2 * len(self._job.units)].copy()
+                        state.known = replace(state.known, evidence_v=kept_v)
                     states.append(state)
             self._listener(StageAdvanced(stage, len(block)))
         self._listener(StageFinished(stage))

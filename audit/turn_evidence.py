@@ -19,7 +19,7 @@ from audit.schema import RANDOM_DIRECTIONS
 from audit.states import ScoringJob, TurnEvidence, TurnState
 
 _CERTAIN = "no step of the response could have gone another way: its null variance is 0"
-_NOT_FINITE = "its derivatives are not finite"
+_NOT_FINITE = "its derivatives are not finite, or do not fit into memory (lower --max-tokens)"
 _NO_STEP = "no token of the response has anything before it"
 
 
@@ -44,7 +44,7 @@ def open_meter(
     Args:
         groups: the sample of every tokenized turn.
     """
-    if job.evidence is None or not states:
+    if job.evidence is None:
         return None
     return EvidenceMeter(
         job.model,

@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from audit.calibration import TraitEvidence
+from audit.calibration import BAND_LEVEL, TraitEvidence, student_quantile
 from audit.reference import Reference, TraitReference, TraitScores
-from audit.schema import VERDICTS
+from audit.schema import RANDOM_DIRECTIONS, VERDICTS
 from audit.score import SMALL_EFFECT_D, Interval, cohens_d, mean_interval, shift_interval
 
 MIN_VERDICT_ROWS = 20
@@ -149,7 +149,9 @@ def _stands_out(evidence: TraitEvidence, n_tests: int) -> bool:
 
 
 def _least(band: float, n_tests: int) -> float:
-    return max(band, _upper_quantile(ALARM_LEVEL / n_tests))
+    """Return what random directions reach at the alarm's level; the band is the same at its own level."""
+    spread = max(1.0, band / student_quantile(BAND_LEVEL, RANDOM_DIRECTIONS))
+    return spread * student_quantile(1 - ALARM_LEVEL / n_tests, RANDOM_DIRECTIONS)
 
 
 def _describe(evidence: TraitEvidence) -> str:

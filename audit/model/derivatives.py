@@ -25,8 +25,9 @@ from audit.model.blocks import block_states
 from audit.model.load import LoadedModel
 from audit.model.tail import opened_tail, replaced_forward
 
-STEP = 0.05
-"""Of a central difference, in units of the direction."""
+_STEPS = {torch.float32: 0.02, torch.float64: 0.02}
+_COARSE_STEP = 0.2
+"""Of a central difference, as a share of the length of what is moved; types of few digits need a coarse one."""
 
 _TANGENTS_AT_ONCE = 8
 _N_TRIED = 7
@@ -91,28 +92,40 @@ class Upper:
         return final.flatten(0, 1)
 
 
-def push_forward(way: Way, function: Callable[[Tensor], Tensor], n_directions: int, like: Tensor) -> Tensor:
-    """Return the derivative of `function` at 0 along every axis of its argument, [k, ...].
+def push_forward(way: Way, function: Callable[[Tensor], Tensor], directions_kd: Tensor, states: Tensor) -> Tensor:
+    """Return the derivative of `function` at 0 by the strength of each direction, [k, ...].
 
     Args:
-        function: of a vector [k].
-        like: a tensor of the type and device that the argument has.
+        function: of strengths [k].
+        directions_kd: what the strengths are of.
+        states: what is moved, [..., d]; its type and device are those of the strengths.
     """
-    at = torch.zeros(n_directions, dtype=like.dtype, device=like.device)
-    axes_kk = torch.eye(n_directions, dtype=like.dtype, device=like.device)
+    n_directions = len(directions_kd)
+    axes_kk = torch.eye(n_directions, dtype=states.dtype, device=states.device)
     with torch.no_grad():
         if way.has_tangents:
+            at = torch.zeros(n_directions, dtype=states.dtype, device=states.device)
             return _push(function, at, axes_kk, chunk_size=_TANGENTS_AT_ONCE)
-        step_kk = STEP * axes_kk
-        return torch.stack([(function(step_k) - function(-step_k)) / (2 * STEP) for step_k in step_kk])
+        length = states.float().norm(dim=-1).mean()
+        moved = []
+        for axis_k, direction_d in zip(axes_kk, directions_kd, strict=True):
+            step = _share_of(length, direction_d.float().norm(), states.dtype)
+            moved.append((function(step * axis_k) - function(-step * axis_k)) / (2 * step))
+        return torch.stack(moved)
 
 
-def push_each(way: Way, function: Callable[[Tensor], Tensor], at: Tensor, tangents_k: Tensor) -> Tensor:
-    """Return the derivative of `function` at `at` along every one of `tangents_k` [k, *shape of at]."""
+def push_each(way: Way, function: Callable[[Tensor], Tensor], at: Tensor, tangent: Tensor) -> Tensor:
+    """Return the derivative of `function` at `at` along a tangent of the same shape."""
     with torch.no_grad():
         if way.has_tangents:
-            return _push(function, at, tangents_k)
-        return torch.stack([(function(at + STEP * t) - function(at - STEP * t)) / (2 * STEP) for t in tangents_k])
+            return _push(function, at, tangent[None])[0]
+        step = _share_of(at.float().norm(), tangent.float().norm(), at.dtype)
+        return (function(at + step * tangent) - function(at - step * tangent)) / (2 * step)
+
+
+def _share_of(length: Tensor, unit: Tensor, dtype: torch.dtype) -> float:
+    """Return the step, in units of a direction, that moves what is moved by a share of its length."""
+    return _STEPS.get(dtype, _COARSE_STEP) * float(length) / max(float(unit), 1e-30)
 
 
 def _push(
@@ -175,9 +188,9 @@ def _try_ways(model: LoadedModel, layer: int) -> Way:
         way = Way(resumes, has_tangents=True, has_gradients=True)
         tangent = gradient = None
         with contextlib.suppress(*_FOREIGN_ERRORS):
-            candidate = push_forward(way, moved, 1, states)[0]
+            candidate = push_forward(way, moved, direction_d[None], states)[0]
             with opened_tail(model) as tail:
-                is_smooth = bool(push_each(way, tail, final, candidate[None]).isfinite().all())
+                is_smooth = bool(push_each(way, tail, final, candidate).isfinite().all())
             tangent = candidate if is_smooth and bool(candidate.isfinite().all()) else None
         with contextlib.suppress(*_FOREIGN_ERRORS), torch.enable_grad():
             leaf = torch.zeros_like(states, requires_grad=True)
@@ -234,7 +247,9 @@ def _added(block: nn.Module, addition: Tensor | None) -> Iterator[None]:
         return
 
     def add(_: object, __: object, output: Any) -> Any:
-        moved = block_states(output) + addition
+        states = block_states(output)
+        # Blocks may lie on other devices than the lowest layer.
+        moved = states + addition.to(states.device)
         return (moved, *output[1:]) if isinstance(output, tuple) else moved
 
     hook = block.register_forward_hook(add)

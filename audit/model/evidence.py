@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from audit.model.batches import choose_pad_id, pad_right
+from audit.model.batches import choose_pad_id, is_out_of_memory, pad_right
 from audit.model.derivatives import Upper, Way, find_way, push_forward, smooth_attention
 from audit.model.load import LoadedModel
 from audit.model.logits import LogitSteps
@@ -119,6 +119,7 @@ class EvidenceMeter:
         self._wanted, self._seeds, self._groups = frozenset(wanted), seeds, groups
         self.layer = job.layers[0]
         self._way = find_way(model, self.layer)
+        self._left: set[int] = set()
         self._traits = list(job.vectors)
         self._vectors_kd = {
             layer: np.stack([job.vectors[trait][1] for trait in self._of(layer)]) if self._of(layer) else None
@@ -140,7 +141,8 @@ class EvidenceMeter:
 
     def is_finite(self, positions: Sequence[int]) -> bool:
         """Tell whether the slopes of those that are measured and have a step are finite."""
-        rows = [n for n in positions if n in self._wanted and _count_steps(self._tokenized[n])]
+        wanted = self._wanted - self._left
+        rows = [n for n in positions if n in wanted and _count_steps(self._tokenized[n])]
         return bool(np.isfinite(self.evidence.score_nk[rows]).all() and np.isfinite(self.evidence.nll_n[rows]).all())
 
     def measure(self, states: Mapping[int, Tensor]) -> None:
@@ -154,7 +156,31 @@ class EvidenceMeter:
         # Packs come in every length, and oneDNN would keep code for each: a gigabyte in a thousand rows.
         with smooth_attention(), default_matmul(self._model.device):
             for pack in self._cut(groups):
-                self._measure_pack(pack, states)
+                self._measure_or_leave(pack, states)
+
+    def _measure_or_leave(self, groups: Sequence[Group], states: Mapping[int, Tensor]) -> None:
+        """Measure a pack, in ever smaller pieces where memory runs out; what cannot be measured costs no projection."""
+        try:
+            self._measure_pack(groups, states, self._way)
+            return
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        # Outside the handler: the exception's frames hold the tensors that have to go.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        pieces = [piece for group in groups for piece in group.split()]
+        if len(pieces) > 1:
+            for piece in pieces:
+                self._measure_or_leave([piece], states)
+            return
+        try:
+            # Differences keep nothing for a way back.
+            self._measure_pack(groups, states, Way(self._way.resumes, has_tangents=False, has_gradients=False))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            self._left |= set(groups[0].wanted)
 
     def _of(self, layer: int) -> list[str]:
         return [trait for trait in self._traits if self._job.vectors[trait][0] == layer]
@@ -182,7 +208,7 @@ class EvidenceMeter:
         n_upper = self._model.n_layers - self.layer
         return estimate_graph_bytes(self._model, n_upper, n_tokens, n_longest) <= GRAPH_BYTES
 
-    def _measure_pack(self, groups: Sequence[Group], states: Mapping[int, Tensor]) -> None:
+    def _measure_pack(self, groups: Sequence[Group], states: Mapping[int, Tensor], way: Way) -> None:
         if self._model.is_packable:
             sequences = [turn.ids for turn in self._tokenized]
             pack = pack_groups(sequences, groups)
@@ -192,7 +218,7 @@ class EvidenceMeter:
                 "position_ids": torch.from_numpy(pack.positions)[None].to(self._model.device),
             }
             with packed_attention(self._model.module), smooth_pack(pack):
-                self._derive(groups, start_ntd, inputs, pack.places)
+                self._derive(groups, start_ntd, inputs, pack.places, way)
             return
         positions = [position for group in groups for position in group.wanted]
         rows = [self._tokenized[position].ids for position in positions]
@@ -200,7 +226,7 @@ class EvidenceMeter:
         width = ids_nt.shape[1]
         places = {n: np.arange(row * width, row * width + len(rows[row])) for row, n in enumerate(positions)}
         start_ntd = _gather_packed(states, places, len(rows) * width).view(len(rows), width, -1)
-        self._derive(groups, start_ntd, {"input_ids": ids_nt, "attention_mask": mask_nt}, places)
+        self._derive(groups, start_ntd, {"input_ids": ids_nt, "attention_mask": mask_nt}, places, way)
 
     def _derive(
         self,
@@ -208,10 +234,12 @@ class EvidenceMeter:
         start_ntd: Tensor,
         inputs: Mapping[str, Tensor],
         places: Mapping[int, npt.NDArray[np.int64]],
+        way: Way,
     ) -> None:
         # Weights that are widened for the moment must be gone before a derivative would want them again.
         is_widened = start_ntd.dtype is not self._model.module.dtype
-        way = Way(self._way.resumes, has_tangents=False, has_gradients=False) if is_widened else self._way
+        if is_widened:
+            way = Way(way.resumes, has_tangents=False, has_gradients=False)
         steps = self._list_steps(groups, places)
         n_tokens = start_ntd.shape[0] * start_ntd.shape[1]
         saves_memory = not self._fits(n_tokens, max(len(places_t) for places_t in places.values()))
@@ -232,21 +260,24 @@ class EvidenceMeter:
                     layer: (strength_k[columns[layer], None] * vectors_kd).sum(dim=0)[None, None]
                     for layer, vectors_kd in vectors.items()
                 }
-                return _pick(calm(additions), steps)
+                return _pick(calm(additions), steps, self._model.device)
 
-            moved_kpd = push_forward(way, final_of, len(self._traits), start_ntd)
+            moved_kpd = push_forward(way, final_of, self._stack_vectors(start_ntd), start_ntd)
         leaves: dict[int, Tensor] = {}
         if way.has_gradients:
             leaves = {layer: torch.zeros_like(start_ntd, requires_grad=True) for layer in self._job.layers}
             with torch.enable_grad():
-                final_pd = _pick(upper(leaves), steps)
+                final_pd = _pick(upper(leaves), steps, self._model.device)
         else:
             with torch.no_grad():
-                final_pd = _pick(calm({}), steps)
+                final_pd = _pick(calm({}), steps, self._model.device)
         pulled, drawn = self._read_logits(steps, final_pd.detach(), moved_kpd, way)
         if way.has_gradients:
             for seen, cotangent_pd in (("response", pulled), ("null", drawn)):
                 self._pull_back(groups, steps, places, final_pd, cotangent_pd, leaves, seen)
+
+    def _stack_vectors(self, like: Tensor) -> Tensor:
+        return torch.from_numpy(np.stack([self._job.vectors[trait][1] for trait in self._traits])).to(like)
 
     def _list_steps(self, groups: Sequence[Group], places: Mapping[int, npt.NDArray[np.int64]]) -> _Steps:
         turns, rows, tokens, is_response, draws = [], [], [], [], []
@@ -305,7 +336,8 @@ class EvidenceMeter:
             found.surprise_n[position] = surprise_p[own_p].sum()
             found.surprise_variance_n[position] = surprise_variance_p[own_p].sum()
             if moved_kpd is not None:
-                found.score_nk[position] = score_pk[own_p].sum(axis=0)
+                if way.has_tangents or not way.has_gradients:
+                    found.score_nk[position] = score_pk[own_p].sum(axis=0)
                 variance_k, square_k = variance_pk[own_p].sum(axis=0), square_pk[own_p].sum(axis=0)
                 found.variance_nk[position] = np.where(variance_k <= _ZERO_VARIANCE * square_k, 0.0, variance_k)
         return pulled_pd, drawn_pd
@@ -338,13 +370,14 @@ class EvidenceMeter:
                         slopes_r = self._job.random[layer].astype(np.float64) @ total_d
                         (found.random_nr if is_response else found.random_null_nr)[layer][position] = slopes_r
                     vectors_kd = self._vectors_kd[layer]
-                    if self._job.level == "full" or vectors_kd is None:
+                    if vectors_kd is None:
                         continue
                     columns = [self._traits.index(trait) for trait in self._of(layer)]
                     slopes_k = vectors_kd.astype(np.float64) @ total_d
-                    if is_response:
+                    # A gradient is as good as tangents are, and better than differences.
+                    if is_response and (self._job.level == "score" or not self._way.has_tangents):
                         found.score_nk[position, columns] = slopes_k
-                    else:
+                    elif not is_response and self._job.level == "score":
                         found.variance_nk[position, columns] = slopes_k**2
 
 
@@ -359,9 +392,9 @@ def _count_steps(turn: TokenizedTurn) -> int:
     return turn.stop - max(turn.start, 1) + (turn.end_id is not None)
 
 
-def _pick(final_td: Tensor, steps: _Steps) -> Tensor:
-    # The last block may lie on another device than the first.
-    return final_td[torch.from_numpy(steps.rows_p).to(final_td.device)]
+def _pick(final_td: Tensor, steps: _Steps, device: torch.device) -> Tensor:
+    # The last block may lie on another device than the first, and logits come back to that.
+    return final_td[torch.from_numpy(steps.rows_p).to(final_td.device)].to(device)
 
 
 def _gather_packed(states: Mapping[int, Tensor], places: Mapping[int, npt.NDArray[np.int64]], n_tokens: int) -> Tensor:

@@ -43,7 +43,7 @@ class LogitSteps:
         with torch.no_grad():
             if self._weight_vd is not None:
                 return torch.nn.functional.linear(moved_cd, self._weight_vd).float()
-            return push_each(self._way, self._tail, self._states_cd, moved_cd[None])[0].float()
+            return push_each(self._way, self._tail, self._states_cd, moved_cd).float()
 
     def weigh(self, u_cv: Tensor, tokens_c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return u of tokens less its mean under p, its variance and its mean square; uses up `u_cv`."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from audit.model.load import LoadedModel
 from audit.model.loss import LOGIT_BUDGET
+from audit.model.tail import LOGIT_BUDGET as TAIL_BUDGET
 
 _STATES = 8
 """Tensors of a block's width that are alive at once: residual, norm, queries, keys, values, output, and two spare."""
@@ -50,4 +51,5 @@ def estimate_graph_bytes(model: LoadedModel, n_blocks: int, n_tokens: int, n_lon
 def estimate_evidence_bytes(model: LoadedModel, layer: int, batch_tokens: int) -> int:
     """Return about what evidence takes beside a batch that is scored."""
     graph = estimate_graph_bytes(model, model.n_layers - layer, batch_tokens, min(batch_tokens, model.context_tokens))
-    return min(graph, GRAPH_BYTES)
+    # Logits, their distribution and how they move.
+    return min(graph, GRAPH_BYTES) + 8 * 4 * min(batch_tokens * model.fingerprint.n_vocab, TAIL_BUDGET)

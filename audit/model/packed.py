@@ -115,7 +115,8 @@ def _attend(
 def _attend_in_slices(q: Tensor, k: Tensor, v: Tensor, window: int, scaling: float | None) -> list[Tensor]:
     """Attend a few queries at a time: what has derivatives keeps a weight for every pair of tokens."""
     n_heads, n_q, n_k = q.shape[1], q.shape[2], k.shape[2]
-    n_rows = max(1, _SMOOTH_WEIGHTS // (n_heads * n_k))
+    most = _SMOOTH_WEIGHTS if q.device.type == "cpu" else 1 << 26
+    n_rows = max(1, most // (n_heads * n_k))
     outputs = []
     for start in range(0, n_q, n_rows):
         stop = min(start + n_rows, n_q)

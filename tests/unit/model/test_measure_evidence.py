@@ -17,6 +17,7 @@ from audit.model.derivatives import Way
 from audit.model.evidence import Evidence, EvidenceJob, draw_random_directions, measure_evidence
 from audit.model.hidden import project_turns
 from audit.model.load import LoadedModel, load_model
+from audit.model.packing import Group
 from audit.model.turns import TokenizedTurn
 from tests import oracle
 from tests.models import D_HIDDEN, FAMILIES, PLAIN_FAMILIES, model_path
@@ -138,6 +139,40 @@ def test_a_model_without_derivatives_gets_central_differences_and_no_random_band
         expected = measure(model, make_job())
     assert_close(found, expected, relative=0.02)
     assert np.isnan(found.random_nr[2]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_model_without_tangents_has_the_slopes_of_its_gradient(dtype: str) -> None:
+    model = load_model(model=str(model_path("qwen2")), dtype=dtype)
+    expected = measure(model, make_job())
+    way = Way(resumes=True, has_tangents=False, has_gradients=True)
+    with mock.patch.object(evidence, "find_way", return_value=way):
+        found = measure(model, make_job())
+    scale = np.sqrt(expected.variance_nk)
+    np.testing.assert_allclose(
+        found.score_nk / scale, expected.score_nk / scale, atol=1e-4 if dtype == "float32" else 0.1
+    )
+    np.testing.assert_allclose(found.variance_nk, expected.variance_nk, rtol=0.01 if dtype == "float32" else 0.4)
+    np.testing.assert_allclose(found.random_nr[2], expected.random_nr[2])
+
+
+def test_a_turn_that_does_not_fit_keeps_its_projections(llama: LoadedModel) -> None:
+    turns, groups = draw_turns(llama)
+    derive = evidence.EvidenceMeter._derive
+
+    def refuse_long(self: evidence.EvidenceMeter, groups: Sequence[Group], *others: object) -> None:
+        if any(position == 1 for group in groups for position in group.wanted):
+            raise torch.OutOfMemoryError
+        derive(self, groups, *others)  # type: ignore[arg-type]
+
+    units = {"one": (2, np.eye(D_HIDDEN, dtype=np.float32)[0])}
+    expected = measure(llama, make_job())
+    meter = evidence.EvidenceMeter(llama, turns, make_job(), wanted=[0, 1, 2], seeds={0: 5, 1: 6, 2: 7}, groups=groups)
+    with mock.patch.object(evidence.EvidenceMeter, "_derive", refuse_long):
+        found = project_turns(llama, turns, units=units, batch_tokens=64, groups=groups, meter=meter)
+    assert np.isfinite(found.projection_nk).all()
+    assert np.isnan(meter.evidence.score_nk[1]).all()
+    np.testing.assert_allclose(meter.evidence.score_nk[[0, 2]], expected.score_nk[[0, 2]], rtol=1e-4, atol=1e-4)
 
 
 def test_projections_are_the_same_bits_with_evidence_and_without(llama: LoadedModel) -> None:
