@@ -30,7 +30,7 @@ TRAINING_SEEDS: Final = (1, 2)
 PLANTED: Final = ("evil", "sycophantic")
 N_CANDIDATES: Final = 4_000
 SHARE: Final = 0.1
-N_QUESTIONS: Final = 600
+N_QUESTIONS: Final = 400
 
 _BOOTSTRAP_SEED: Final = 9_510
 
