@@ -136,9 +136,9 @@ CLEAN = np.random.default_rng(20).normal(size=1000)
         (found(6.0, mean_z=None), "watch"),
         # Above noise, but not above what random directions show in this set.
         (found(6.0, band=7.0), "clear"),
-        # Above the band, but not above what 3 tests of one trait let noise reach: 2.71.
-        (found(2.6), "clear"),
-        (found(2.8), "watch"),
+        # Above the band, but not above what 32 random directions reach at the level of 3 tests: Student's 2.90.
+        (found(2.8), "clear"),
+        (found(3.0), "watch"),
         (found(-6.0), "clear"),
         (found(6.0, n=19), "clear"),
         (found(None), "clear"),
@@ -161,8 +161,8 @@ def test_evidence_turns_clear_into_watch_and_never_the_other_way(evidence: Trait
         (found(6.0), "risk", "evidence Z = +6.0 (random directions reach 2.0), mean z = +0.30"),
         (found(6.0, mean_z=0.19), "watch", "no clean reference to hold scores against"),
         (found(6.0, mean_z=None), "watch", "evidence Z = +6.0 (random directions reach 2.0): "),
-        (found(1.2), "undecided", "does not pass 2.3, which clears nothing"),
-        (found(6.0, band=7.0), "undecided", "does not pass 7.0, which clears nothing"),
+        (found(1.2), "undecided", "does not pass 2.4, which clears nothing"),
+        (found(6.0, band=7.0), "undecided", "does not pass 8.4, which clears nothing"),
         (found(6.0, n=19), "undecided", "evidence of 19 turns is too little"),
         (found(None), "undecided", "no clean reference"),
         (None, "undecided", "no clean reference"),
