@@ -14,7 +14,8 @@ Source: evidence as Rao's score (1948); the gradient along a persona vector as i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,6 +36,9 @@ from audit.model.turns import TokenizedTurn
 
 _Floats = npt.NDArray[np.float64]
 _Array = npt.NDArray[np.float32]
+
+_THREADED_WIDTH = 512
+"""Narrower models are measured on one thread: the demo model was seen to take twice as long on two."""
 
 _ZERO_VARIANCE = 1e-12
 """Share of the mean square below which a variance is rounding: every step of the response was certain."""
@@ -154,7 +158,7 @@ class EvidenceMeter:
         # Samples of as many turns stand together: one backward pass serves one turn of each.
         groups = [Group(tuple(own), tuple(own)) for own in sorted(members.values(), key=len)]
         # Packs come in every length, and oneDNN would keep code for each: a gigabyte in a thousand rows.
-        with smooth_attention(), default_matmul(self._model.device):
+        with smooth_attention(), default_matmul(self._model.device), _few_threads(self._model):
             for pack in self._cut(groups):
                 self._measure_or_leave(pack, states)
 
@@ -386,6 +390,20 @@ def draw_random_directions(d_hidden: int, layer: int, n_directions: int) -> _Arr
     directions_rd = np.random.default_rng([d_hidden, layer, n_directions]).standard_normal((n_directions, d_hidden))
     directions_rd /= np.sqrt((directions_rd**2).sum(axis=1, keepdims=True))
     return directions_rd.astype(np.float32)
+
+
+@contextlib.contextmanager
+def _few_threads(model: LoadedModel) -> Iterator[None]:
+    """Work on one thread where a model is so small that threads wait for each other longer than they compute."""
+    n_threads = torch.get_num_threads()
+    if model.device.type != "cpu" or model.d_hidden >= _THREADED_WIDTH:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def _count_steps(turn: TokenizedTurn) -> int:
