@@ -25,6 +25,9 @@ PROMPTED_EVIDENCE = "prompt"
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
+SETTINGS_BEFORE = {"orthogonal": False, "evidence": "off"}
+"""What runs that lack a setting were made with: it came later."""
+
 # These do not change a score, so they may differ when a run continues. Datasets are compared by content.
 _NOT_COMPARED = frozenset(
     {
@@ -230,11 +233,6 @@ class ScanConfig:
         values = dataclasses.asdict(self)
         # That a server answers counts, not where it stands: an address may change, or tell of a private network.
         values["baseline_server"] = self.baseline_server is not None
-        if not self.orthogonal:
-            # Runs from before there was this setting have none, and are continued.
-            del values["orthogonal"]
-        if self.evidence == "off":
-            del values["evidence"]
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in values.items()

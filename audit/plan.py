@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from audit import __version__
 from audit.assets import DEMO_MODEL_ID, demo_model_dir
 from audit.baseline import survey_baseline
-from audit.config import BASELINE_KINDS, ScanConfig
+from audit.config import BASELINE_KINDS, SETTINGS_BEFORE, ScanConfig
 from audit.directions import part_traits
 from audit.errors import MissingDataError, RunError, VectorError
 from audit.inputs import Inputs
@@ -211,7 +211,7 @@ def refuse_other_settings(store: RunStore, manifest: Mapping[str, Any], settings
     Raises:
         RunError: with every setting that differs.
     """
-    stored = manifest["config"]
+    stored = SETTINGS_BEFORE | manifest["config"]
     found = []
     for name in sorted(settings.keys() | stored.keys()):
         theirs, ours = stored.get(name), settings.get(name)

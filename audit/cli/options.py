@@ -95,7 +95,7 @@ scoring_options = option_group(
         metavar="LEVEL",
         default="full",
         show_default=True,
-        help="What each response would teach, beside what it looks like: full; score (about half the cost, for the "
+        help="What each response would teach, beside what it looks like: full; score (a third of the cost, for the "
         "dataset as a whole); off (only the first blocks of the model are run). prompt, alone or behind a comma "
         "(full,prompt), adds likelihoods under the traits' system prompts.",
     ),

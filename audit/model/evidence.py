@@ -124,12 +124,12 @@ class EvidenceMeter:
         self.layer = job.layers[0]
         self._way = find_way(model, self.layer)
         self._left: set[int] = set()
-        self._traits = list(job.vectors)
-        self._vectors_kd = {
-            layer: np.stack([job.vectors[trait][1] for trait in self._of(layer)]) if self._of(layer) else None
+        self._vectors_kd = np.stack([vector_d for _, vector_d in job.vectors.values()])
+        self._columns = {
+            layer: [k for k, (own_layer, _) in enumerate(job.vectors.values()) if own_layer == layer]
             for layer in job.layers
         }
-        n, k = len(tokenized), len(self._traits)
+        n, k = len(tokenized), len(job.vectors)
 
         def nothing(*shape: int) -> _Floats:
             return np.full(shape, np.nan)
@@ -186,9 +186,6 @@ class EvidenceMeter:
                 raise
             self._left |= set(groups[0].wanted)
 
-    def _of(self, layer: int) -> list[str]:
-        return [trait for trait in self._traits if self._job.vectors[trait][0] == layer]
-
     def _cut(self, groups: Sequence[Group]) -> list[list[Group]]:
         """Put groups into packs whose backward pass fits; one that does not fit alone has a pack of its own."""
         sequences = [turn.ids for turn in self._tokenized]
@@ -241,8 +238,7 @@ class EvidenceMeter:
         way: Way,
     ) -> None:
         # Weights that are widened for the moment must be gone before a derivative would want them again.
-        is_widened = start_ntd.dtype is not self._model.module.dtype
-        if is_widened:
+        if start_ntd.dtype is not self._model.module.dtype:
             way = Way(way.resumes, has_tangents=False, has_gradients=False)
         steps = self._list_steps(groups, places)
         n_tokens = start_ntd.shape[0] * start_ntd.shape[1]
@@ -252,21 +248,17 @@ class EvidenceMeter:
         needs_tangents = self._job.level == "full" or not way.has_gradients
         moved_kpd = None
         if needs_tangents:
-            vectors = {
-                layer: torch.from_numpy(vectors_kd).to(start_ntd)
-                for layer, vectors_kd in self._vectors_kd.items()
-                if vectors_kd is not None
-            }
-            columns = {layer: [self._traits.index(trait) for trait in self._of(layer)] for layer in vectors}
+            vectors_kd = torch.from_numpy(self._vectors_kd).to(start_ntd)
 
             def final_of(strength_k: Tensor) -> Tensor:
                 additions = {
-                    layer: (strength_k[columns[layer], None] * vectors_kd).sum(dim=0)[None, None]
-                    for layer, vectors_kd in vectors.items()
+                    layer: (strength_k[columns, None] * vectors_kd[columns]).sum(dim=0)[None, None]
+                    for layer, columns in self._columns.items()
+                    if columns
                 }
                 return _pick(calm(additions), steps, self._model.device)
 
-            moved_kpd = push_forward(way, final_of, self._stack_vectors(start_ntd), start_ntd)
+            moved_kpd = push_forward(way, final_of, vectors_kd, start_ntd)
         leaves: dict[int, Tensor] = {}
         if way.has_gradients:
             leaves = {layer: torch.zeros_like(start_ntd, requires_grad=True) for layer in self._job.layers}
@@ -277,11 +269,8 @@ class EvidenceMeter:
                 final_pd = _pick(calm({}), steps, self._model.device)
         pulled, drawn = self._read_logits(steps, final_pd.detach(), moved_kpd, way)
         if way.has_gradients:
-            for seen, cotangent_pd in (("response", pulled), ("null", drawn)):
-                self._pull_back(groups, steps, places, final_pd, cotangent_pd, leaves, seen)
-
-    def _stack_vectors(self, like: Tensor) -> Tensor:
-        return torch.from_numpy(np.stack([self._job.vectors[trait][1] for trait in self._traits])).to(like)
+            for is_response, cotangent_pd in ((True, pulled), (False, drawn)):
+                self._pull_back(groups, steps, places, final_pd, cotangent_pd, leaves, is_response=is_response)
 
     def _list_steps(self, groups: Sequence[Group], places: Mapping[int, npt.NDArray[np.int64]]) -> _Steps:
         turns, rows, tokens, is_response, draws = [], [], [], [], []
@@ -309,7 +298,7 @@ class EvidenceMeter:
         self, steps: _Steps, final_pd: Tensor, moved_kpd: Tensor | None, way: Way
     ) -> tuple[Tensor, Tensor]:
         """Fill in what the logits say; return the gradient of log p by final state, of the response and of draws."""
-        n_steps, k = len(steps.rows_p), len(self._traits)
+        n_steps, k = len(steps.rows_p), len(self._vectors_kd)
         pulled_pd, drawn_pd = torch.zeros_like(final_pd), torch.zeros_like(final_pd)
         loss_p, surprise_p, surprise_variance_p = np.zeros(n_steps), np.zeros(n_steps), np.zeros(n_steps)
         score_pk, variance_pk, square_pk = (np.zeros((n_steps, k)) for _ in range(3))
@@ -354,10 +343,11 @@ class EvidenceMeter:
         final_pd: Tensor,
         cotangent_pd: Tensor,
         leaves: Mapping[int, Tensor],
-        seen: str,
+        *,
+        is_response: bool,
     ) -> None:
         """Read S along every direction off the gradient at the layers, one turn of each group at a time."""
-        found, is_response = self.evidence, seen == "response"
+        found = self.evidence
         for round_number in range(max(len(group.wanted) for group in groups)):
             asked = [group.wanted[round_number] for group in groups if len(group.wanted) > round_number]
             in_round = np.isin(np.asarray(steps.turns), asked)[steps.turn_p]
@@ -373,11 +363,8 @@ class EvidenceMeter:
                     if layer in self._job.random:
                         slopes_r = self._job.random[layer].astype(np.float64) @ total_d
                         (found.random_nr if is_response else found.random_null_nr)[layer][position] = slopes_r
-                    vectors_kd = self._vectors_kd[layer]
-                    if vectors_kd is None:
-                        continue
-                    columns = [self._traits.index(trait) for trait in self._of(layer)]
-                    slopes_k = vectors_kd.astype(np.float64) @ total_d
+                    columns = self._columns[layer]
+                    slopes_k = self._vectors_kd[columns].astype(np.float64) @ total_d
                     # A gradient is as good as tangents are, and better than differences.
                     if is_response and (self._job.level == "score" or not self._way.has_tangents):
                         found.score_nk[position, columns] = slopes_k

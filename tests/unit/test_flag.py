@@ -13,36 +13,16 @@ from audit.flag import flag_trait
 from audit.reference import (
     CleanScores,
     CombinedScores,
-    Reference,
     TraitReference,
     TraitRisks,
     TraitScores,
     check_reference,
     load_reference,
-    make_reference,
 )
 from audit.risk import Moments
-
-SHA = "a" * 64
-
-
-def trait_scores(values: np.ndarray, layer: int = 2) -> TraitScores:
-    return TraitScores(layer, SHA, values, values)
-
+from tests.references import SHA, clean_reference, trait_scores
 
 EMPTY = TraitScores(2, SHA, np.zeros(0), np.zeros(0))
-
-
-def clean_reference(seed: int = 0, n: int = 2000, traits: tuple[str, ...] = ("evil", "kind")) -> Reference:
-    generator = np.random.default_rng(seed)
-    return make_reference(
-        "clean",
-        model_fingerprint="f",
-        score_kind="difference",
-        scored_with={"baseline": "generate", "turns": "all"},
-        scores={trait: trait_scores(generator.normal(size=n)) for trait in traits},
-        seed=0,
-    )
 
 
 def test_fresh_clean_rows_pass_the_threshold_in_at_most_five_percent() -> None:

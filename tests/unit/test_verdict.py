@@ -8,27 +8,10 @@ import pytest
 
 from audit.calibration import TraitEvidence
 from audit.flag import flag_trait
-from audit.reference import Reference, TraitScores, make_reference
+from audit.reference import Reference
 from audit.score import Interval
 from audit.verdict import judge_traits, verdicts_table
-
-SHA = "a" * 64
-
-
-def trait_scores(values: np.ndarray, layer: int = 2) -> TraitScores:
-    return TraitScores(layer, SHA, values, values)
-
-
-def clean_reference(seed: int = 0, n: int = 2000, traits: tuple[str, ...] = ("evil", "kind")) -> Reference:
-    generator = np.random.default_rng(seed)
-    return make_reference(
-        "clean",
-        model_fingerprint="f",
-        score_kind="difference",
-        scored_with={"baseline": "generate", "turns": "all"},
-        scores={trait: trait_scores(generator.normal(size=n)) for trait in traits},
-        seed=0,
-    )
+from tests.references import clean_reference, trait_scores
 
 
 def judge(
