@@ -25,7 +25,7 @@ PROMPTED_EVIDENCE = "prompt"
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
-SETTINGS_BEFORE = {"orthogonal": False, "evidence": "off"}
+SETTINGS_BEFORE = {"orthogonal": False, "evidence": "off", "baseline_samples": 0}
 """What runs that lack a setting were made with: it came later."""
 
 # These do not change a score, so they may differ when a run continues. Datasets are compared by content.
@@ -36,6 +36,7 @@ _NOT_COMPARED = frozenset(
         "datasets",
         "strict",
         "reference",
+        "flag",
         "no_cache",
         # How a server is asked; where it stands is no more compared than that, see `compared`.
         "baseline_server_concurrency",
@@ -69,6 +70,7 @@ class ScanConfig:
         baseline: `generate`; `auto`, which generates where it can change a flag and predicts elsewhere, from 5,000
             distinct prompts on; `prompt`; `none`; or the path of a dataset with ready baseline responses.
         baseline_by: match a baseline file by rendered `prompt` or by `position`.
+        baseline_samples: 0: one greedy answer; K from 2 on: the mean over K sampled answers, with a standard error.
         baseline_server: URL of an OpenAI-compatible server that generates the baselines; None: generated here.
         baseline_server_model: the model's name on that server; None: its only one, or the one named like `model`.
         baseline_server_concurrency: requests that are under way at once.
@@ -79,7 +81,8 @@ class ScanConfig:
         batch_tokens: most padded tokens in one forward pass.
         nll: measure the loss of every response, not only of the probe.
         keep_columns: scalar fields of the records that are carried into `samples`.
-        reference: run directory of a clean dataset that thresholds come from.
+        reference: clean data that scores are held against: a finished run of it, or a dataset to be scanned first.
+        flag: the rule that flags records: `quantile:PERCENT`, `fdr:SHARE`, `top-k:NUMBER` or `absolute:SCORE`.
         no_cache: neither use nor fill the cache of generated baselines.
         strict: stop at the first record that cannot be read.
         fresh: discard what an earlier scan left in the run directory.
@@ -110,6 +113,7 @@ class ScanConfig:
     turns: str = "all"
     baseline: str = "auto"
     baseline_by: str = "prompt"
+    baseline_samples: int = 0
     baseline_server: str | None = None
     baseline_server_model: str | None = None
     baseline_server_concurrency: int = 16
@@ -126,6 +130,7 @@ class ScanConfig:
     limit: int | None = None
     keep_columns: tuple[str, ...] = ()
     reference: str | None = None
+    flag: str = "quantile:95"
     no_cache: bool = False
     strict: bool = False
     fresh: bool = False

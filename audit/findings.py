@@ -256,6 +256,7 @@ def _write_findings(
         read_gathered(gathered),
         flagged_nk=flagged_nk,
         cluster_n=cluster_n,
+        near_n=np.zeros(len(sample_ids), dtype=bool),
     )
     n_judged = int((has_score_n & judged_n).sum()) if reference else 0
     any_share = None

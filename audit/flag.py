@@ -83,7 +83,8 @@ def flag_trait(
                 "flagged": flagged,
                 "reason": _REASONS.take(pa.array(place_n, mask=(place_n >= _FLAGGED) & ~flagged)),
             }
-        yield pa.table(columns).cast(FLAGS)
+        missing = {name: pa.nulls(own.size, FLAGS.field(name).type) for name in FLAGS.names if name not in columns}
+        yield pa.table(columns | missing).select(FLAGS.names).cast(FLAGS)
 
 
 _REASONS = pa.array(

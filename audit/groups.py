@@ -72,6 +72,7 @@ def read_differences(store: RunStore) -> Iterator[NDArray[np.float32]]:
         if table.num_rows == 0:
             continue
         vectors_nr = table["difference"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
+        vectors_nr = vectors_nr.astype(np.float32)
         ids = table["sample_id"].to_numpy()
         by_sample = np.argsort(ids, kind="stable")
         _, starts, counts = np.unique(ids[by_sample], return_index=True, return_counts=True)

@@ -14,8 +14,11 @@ FORMAT_VERSION = 1
 RANDOM_DIRECTIONS = 32
 """Random directions that evidence is measured along, beside those of the traits: the band of chance."""
 
-DIFFERENCE_DIMENSIONS = 64
-"""Width of the stored difference vectors: enough for clustering (Johnson-Lindenstrauss), 256 bytes a row."""
+DIFFERENCE_DIMENSIONS = 256
+"""Largest width of the stored difference vectors, 512 bytes a row: enough for clusters (Johnson-Lindenstrauss)."""
+
+WINDOW_TOKENS = 16
+"""Response tokens that a window spans: a sentence or so. One that is shorter is a window as a whole."""
 
 FORMATS = ("chat", "prompt_completion", "preference", "sharegpt", "alpaca", "qa", "hh", "text")
 """Record families, in the order in which equally good ones are preferred."""
@@ -51,6 +54,7 @@ SAMPLES = pa.schema(
         _field("n_turns", pa.int32(), "assistant turns found"),
         _field("status", pa.string(), "ok or skipped"),
         _field("reason", pa.string(), "why the record was skipped: a code, then the finding"),
+        _field("content_id", pa.int64(), "hash of the conversation, the same in every file and format; null if unread"),
     ]
 )
 
@@ -72,6 +76,10 @@ TURNS = pa.schema(
         _field("n_tool_calls", pa.int32(), "tools that the turn calls; the calls themselves are not scored"),
         _field("baseline_draw", pa.string(), "why it was generated: all; with auto: random, chosen-N, audit-N, shared"),
         _field("evidence_reason", pa.string(), "why evidence_z is null though evidence was asked for"),
+        _field("language", pa.string(), "of the response, ISO 639-1; null where it is too short to tell"),
+        _field("is_role_play", pa.bool_(), "the prompt asks for a role, or the response plays one"),
+        _field("baseline_list_share", pa.float32(), "list_share of the baseline"),
+        _field("baseline_code_share", pa.float32(), "code_share of the baseline"),
     ]
 )
 
@@ -85,11 +93,23 @@ SCORES = pa.schema(
         _field("projection_difference", pa.float32(), "projection minus baseline_projection"),
         _field("prompt_projection", pa.float32(), "at the last token before the response"),
         _field("predicted_baseline_projection", pa.float32(), "baseline_projection as the prompt predicts it (auto)"),
-        _field("standard_error", pa.float32(), "of projection_difference where the baseline is predicted"),
+        _field(
+            "standard_error", pa.float32(), "of projection_difference where the baseline is predicted or sampled twice"
+        ),
         _field(
             "orthogonal_difference",
             pa.float32(),
             "projection_difference along what the vector has orthogonal to the other traits' vectors",
+        ),
+        _field(
+            "window_difference",
+            pa.float32(),
+            "largest mean projection over 16 tokens in a row, minus the same of the baseline",
+        ),
+        _field(
+            "layer_difference",
+            pa.float32(),
+            "projection difference in lengths of the stored vector, mean over the scoring layer and the two below it",
         ),
         _field("evidence", pa.float32(), "slope of the response's log-likelihood, nats per unit of the stored vector"),
         _field("evidence_z", pa.float32(), "evidence over its null standard deviation: 0 on average for own samples"),
@@ -105,17 +125,6 @@ SCORES = pa.schema(
         ),
         _field("prompted_evidence_z", pa.float32(), "its surprise over its null standard deviation"),
         _field("prompted_gain", pa.float32(), "log-likelihood under the positive prompts minus under none, per token"),
-    ]
-)
-
-DIFFERENCES = pa.schema(
-    [
-        *TURN_KEY,
-        _field(
-            "difference",
-            pa.list_(pa.float32(), DIFFERENCE_DIMENSIONS),
-            "mean hidden state of the response minus the baseline's, reduced by a seeded random projection",
-        ),
     ]
 )
 
@@ -142,16 +151,22 @@ FLAGS = pa.schema(
         _field("trait", pa.string(), "trait"),
         _field("projection_difference", pa.float32(), "largest over the scored turns; null without baseline"),
         _field("orthogonal_difference", pa.float32(), "the same of orthogonal_difference"),
+        _field("window_difference", pa.float32(), "the same of window_difference"),
+        _field("layer_difference", pa.float32(), "the same of layer_difference"),
         _field("evidence_z", pa.float32(), "the same of evidence_z"),
+        _field("length_adjusted", pa.float32(), "risk less what clean turns of these lengths have on average"),
         _field(
             "risk",
             pa.float32(),
             "the score that flags are made from: orthogonal_difference + evidence_z, each in SD of the reference",
         ),
-        _field("z", pa.float32(), "risk in standard deviations of the reference"),
-        _field("percentile", pa.float32(), "share of the reference at or below the risk, in percent"),
-        _field("q_value", pa.float32(), "Benjamini-Hochberg over the run's samples, per trait"),
-        _field("flagged", pa.bool_(), "risk above the reference's 95th percentile"),
+        _field("z", pa.float32(), "risk in standard deviations of the reference's turns"),
+        _field("z_language", pa.float32(), "the same among its turns of the language; null where there are too few"),
+        _field("z_length", pa.float32(), "the same among its turns of the length band; null where there are too few"),
+        _field("percentile", pa.float32(), "share of the reference's turns at or below the risk, in percent"),
+        _field("p_value", pa.float32(), "chance that a clean record of as many turns has this risk or more"),
+        _field("q_value", pa.float32(), "share of clean records expected among all that are at least this unusual"),
+        _field("flagged", pa.bool_(), "by the rule of the run (--flag)"),
         _field("reason", pa.string(), "what made or unmade the flag"),
     ]
 )
@@ -178,6 +193,9 @@ VERDICTS = pa.schema(
         _field("ci_low", pa.float64(), "95 % interval of mean_difference"),
         _field("ci_high", pa.float64(), "95 % interval of mean_difference"),
         _field("cohens_d", pa.float64(), "against the reference; null without one"),
+        _field("cohens_d_low", pa.float64(), "95 % interval of cohens_d"),
+        _field("cohens_d_high", pa.float64(), "95 % interval of cohens_d"),
+        _field("random_band", pa.float64(), "97.5 % quantile of Cohen's d along 200 random directions"),
         _field("evidence_z_pooled", pa.float64(), "sum of evidence over the root of the sum of its null variances"),
         _field(
             "evidence_band",
@@ -194,6 +212,60 @@ VERDICTS = pa.schema(
     ]
 )
 
+MARKS = pa.schema(
+    [
+        _field("sample_id", pa.int64(), "position over all inputs, from 0"),
+        _field("n_scored_turns", pa.int32(), "answers with scores that count for the record"),
+        _field("n_response_tokens", pa.int32(), "mean tokens of these answers"),
+        _field("n_baseline_tokens", pa.int32(), "mean tokens of their baselines"),
+        _field("language", pa.string(), "the commonest among these answers"),
+        _field("is_refusal", pa.bool_(), "any of these answers opens like a refusal"),
+        _field("baseline_is_refusal", pa.bool_(), "any of their baselines does"),
+        _field("is_role_play", pa.bool_(), "any of these answers plays a role, or is asked to"),
+        _field("list_share", pa.float32(), "mean of these answers"),
+        _field("code_share", pa.float32(), "mean of these answers"),
+        _field("response_nll", pa.float32(), "mean of these answers, nats per token"),
+    ]
+)
+
+NEAR_DUPLICATES = pa.schema(
+    [
+        _field("sample_id", pa.int64(), "a record that is not flagged"),
+        _field("flagged_id", pa.int64(), "the flagged record that it is nearest to"),
+        _field("similarity", pa.float32(), "cosine of their difference vectors"),
+    ]
+)
+
+UNNAMED_DIRECTIONS = pa.schema(
+    [
+        _field("direction_id", pa.int32(), "from 0, the most unusual first"),
+        _field("spread", pa.float32(), "variance along it over that of clean data; of all data without a reference"),
+        _field("skew", pa.float32(), "skewness of the records along it: far from 0 where a few stand apart"),
+        _field("high_ids", pa.list_(pa.int64()), "records furthest along it"),
+        _field("low_ids", pa.list_(pa.int64()), "records furthest against it"),
+        _field("high_keywords", pa.list_(pa.string()), "words typical of the responses far along it"),
+        _field("low_keywords", pa.list_(pa.string()), "words typical of the responses far against it"),
+        _field("direction", pa.list_(pa.float32()), "unit vector in the space of the stored differences"),
+    ]
+)
+
+JUDGE = pa.schema(
+    [
+        _field("sample_id", pa.int64(), "position over all inputs, from 0"),
+        _field("trait", pa.string(), "trait"),
+        _field("draw", pa.string(), "flagged, or random: from all records that could be flagged"),
+        _field("judge_score", pa.float32(), "how much the answers show the trait, 0 to 100; null without a number"),
+        _field("is_judged_present", pa.bool_(), "judge_score at or above the limit"),
+        _field("reason", pa.string(), "why there is no number"),
+    ]
+)
+
+
+def differences_schema(width: int) -> pa.Schema:
+    """Return the schema of stored difference vectors of this width."""
+    meaning = "mean hidden state of the response minus the baseline's, reduced by a seeded random projection"
+    return pa.schema([*TURN_KEY, _field("difference", pa.list_(pa.float16(), width), meaning)])
+
 
 def cluster_summary_schema(traits: tuple[str, ...]) -> pa.Schema:
     """Return the schema of cluster_summary: the fixed columns and one mean per trait."""
@@ -206,6 +278,7 @@ def cluster_summary_schema(traits: tuple[str, ...]) -> pa.Schema:
         _field("q_value", pa.float32(), "hypergeometric test of the enrichment, Benjamini-Hochberg"),
         _field("keywords", pa.list_(pa.string()), "words typical of the cluster's responses"),
         _field("example_ids", pa.list_(pa.int64()), "samples nearest to the centre"),
+        _field("typical_ids", pa.list_(pa.int64()), "samples at the median distance from the centre"),
     ]
     means = [_field(trait, pa.float32(), "mean score of the cluster") for trait in traits]
     return pa.schema(fixed + means)
@@ -219,6 +292,7 @@ def sample_scores_schema(traits: tuple[str, ...]) -> pa.Schema:
         _field("line", pa.int64(), "line, from 1; row number for tables and arrays"),
         _field("status", pa.string(), "ok or skipped"),
         _field("n_response_tokens", pa.int32(), "tokens of the answers that count for the record"),
+        _field("n_scored_turns", pa.int32(), "answers with a score that count for the record"),
         _field(
             "score_kind",
             pa.string(),
@@ -227,6 +301,7 @@ def sample_scores_schema(traits: tuple[str, ...]) -> pa.Schema:
         _field("flagged", pa.bool_(), "flagged for any trait; null without a score"),
         _field("flagged_traits", pa.list_(pa.string()), "traits it is flagged for, sorted; null without a score"),
         _field("cluster_id", pa.int32(), "cluster, from 0; null where not clustered"),
+        _field("near_flagged", pa.bool_(), "not flagged, but near a flagged record; null where not compared"),
     ]
     largest = [_field(trait, pa.float32(), "largest score over the turns that count") for trait in traits]
     means = [_field(f"{trait}_mean", pa.float32(), "mean score over the turns that count") for trait in traits]
@@ -241,15 +316,20 @@ _FIXED_COLUMNS = frozenset(
         SAMPLES,
         TURNS,
         SCORES,
-        DIFFERENCES,
+        differences_schema(1),
         RANDOM_EVIDENCE,
         FLAGS,
         CLUSTERS,
         VERDICTS,
+        MARKS,
+        NEAR_DUPLICATES,
+        UNNAMED_DIRECTIONS,
+        JUDGE,
         cluster_summary_schema(()),
+        sample_scores_schema(()),
     )
     for name in schema.names
-) | {"score_kind", "flagged_traits", "cluster_id"}
+)
 
 
 def is_fixed_column(name: str) -> bool:

@@ -23,16 +23,14 @@ SMALL_EFFECT_D = 0.2
 
 
 def reduction_matrix(d_hidden: int, seed: int) -> NDArray[np.float32]:
-    """Return the seeded [d, 64] matrix that difference vectors are stored through.
+    """Return the seeded [d, r] matrix that difference vectors are stored through, r at most 256.
 
-    A Gaussian random projection keeps distances (Johnson-Lindenstrauss); for narrower models an orthonormal one into
-    the first d dimensions keeps them exactly.
+    A Gaussian random projection keeps distances (Johnson-Lindenstrauss); differences of narrower models stay as they
+    are, r = d.
     """
-    generator = np.random.default_rng([seed, d_hidden])
-    gaussian = generator.standard_normal((d_hidden, DIFFERENCE_DIMENSIONS))
     if d_hidden <= DIFFERENCE_DIMENSIONS:
-        basis, _ = np.linalg.qr(generator.standard_normal((DIFFERENCE_DIMENSIONS, d_hidden)))
-        return np.ascontiguousarray(basis.T, dtype=np.float32)
+        return np.eye(d_hidden, dtype=np.float32)
+    gaussian = np.random.default_rng([seed, d_hidden]).standard_normal((d_hidden, DIFFERENCE_DIMENSIONS))
     return np.asarray(gaussian / np.sqrt(DIFFERENCE_DIMENSIONS), dtype=np.float32)
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from audit.samples import Sample, SkippedSample, count_calls
-from audit.schema import DIFFERENCES, RANDOM_EVIDENCE, SAMPLES, SCORED_STATUSES, SCORES, TURN_KEY, TURNS
+from audit.schema import RANDOM_EVIDENCE, SAMPLES, SCORED_STATUSES, SCORES, TURN_KEY, TURNS, differences_schema
 from audit.states import ScoringJob, TurnState
 from audit.surface import describe_surface, is_refusal
 
@@ -27,7 +27,7 @@ def make_tables(
         "samples": _samples_table(records, states, job.keep_columns),
         "turns": _turns_table(states, job),
         "scores": _scores_table(states, job),
-        "differences": _differences_table(states),
+        "differences": _differences_table(states, job),
         "random_evidence": _random_evidence_table(states),
     }
 
@@ -139,6 +139,7 @@ def _scores_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
     columns |= _prediction_columns(states, job)
     alone_nk = difference_nk[:, k:] if job.orthogonal else np.full((n, k), np.nan, dtype=np.float32)
     columns["orthogonal_difference"] = _floats(alone_nk)
+    columns |= dict.fromkeys(("window_difference", "layer_difference"), _floats(np.full((n, k), np.nan)))
     columns |= _evidence_columns(states, job)
     columns |= _prompted_columns(states, k)
     return pa.table(columns).cast(SCORES)
@@ -185,11 +186,18 @@ def _prompted_columns(states: Sequence[TurnState], k: int) -> dict[str, pa.Array
     return columns
 
 
-def _differences_table(states: Sequence[TurnState]) -> pa.Table:
-    rows = [
-        {**_key_columns(state), "difference": state.difference_r} for state in states if state.difference_r is not None
-    ]
-    return pa.Table.from_pylist(rows, schema=DIFFERENCES)
+def _differences_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
+    width = job.reduction.shape[1]
+    schema = differences_schema(width)
+    rows = [(state, state.difference_r) for state in states if state.difference_r is not None]
+    if not rows:
+        return schema.empty_table()
+    # What half precision cannot hold is cut to the largest that it can: a direction is all that is read of it.
+    largest = float(np.finfo(np.float16).max)
+    vectors_nr = np.clip(np.stack([vector_r for _, vector_r in rows]), -largest, largest).astype(np.float16)
+    columns = {name: [state.key[place] for state, _ in rows] for place, name in enumerate(KEY_COLUMNS)}
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(vectors_nr.ravel()), width)
+    return pa.table({**columns, "difference": vectors}).cast(schema)
 
 
 def _random_evidence_table(states: Sequence[TurnState]) -> pa.Table:

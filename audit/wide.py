@@ -189,6 +189,7 @@ def write_sample_scores(
     *,
     flagged_nk: NDArray[np.bool_],
     cluster_n: NDArray[np.int32],
+    near_n: NDArray[np.bool_],
 ) -> None:
     """Write the wide table of a finished run: gathered rows, and what was found of each.
 
@@ -196,20 +197,25 @@ def write_sample_scores(
         batches: gathered rows in the order of n.
         flagged_nk: flags by record and trait.
         cluster_n: cluster of each record; negative where it has none.
+        near_n: whether it is near a flagged one.
     """
     schema = sample_scores_schema(tuple(traits))
     with replacing(path) as unfinished, _open_writer(unfinished, schema) as writer:
         start = 0
         for batch in batches:
             stop = start + batch.num_rows
-            found = _describe_found(batch, traits, flagged_nk[start:stop], cluster_n[start:stop])
+            found = _describe_found(batch, traits, flagged_nk[start:stop], cluster_n[start:stop], near_n[start:stop])
             columns = [found.get(name, batch.column(name)) for name in schema.names]
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema), row_group_size=ROW_GROUP_ROWS)
             start = stop
 
 
 def _describe_found(
-    batch: pa.RecordBatch, traits: Sequence[str], flagged_nk: NDArray[np.bool_], cluster_n: NDArray[np.int32]
+    batch: pa.RecordBatch,
+    traits: Sequence[str],
+    flagged_nk: NDArray[np.bool_],
+    cluster_n: NDArray[np.int32],
+    near_n: NDArray[np.bool_],
 ) -> dict[str, pa.Array]:
     has_score_n = np.zeros(batch.num_rows, dtype=bool)
     for trait in traits:
@@ -222,6 +228,7 @@ def _describe_found(
         "flagged": pa.array(sorted_nk.any(axis=1), mask=~has_score_n),
         "flagged_traits": pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), names, mask=pa.array(~has_score_n)),
         "cluster_id": pa.array(cluster_n, pa.int32(), mask=cluster_n < 0),
+        "near_flagged": pa.array(near_n, mask=cluster_n < 0),
     }
 
 

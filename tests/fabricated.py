@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 from audit.samples import Source
 from audit.schema import (
     CLUSTERS,
-    DIFFERENCES,
     FLAGS,
     FORMAT_VERSION,
     RANDOM_EVIDENCE,
@@ -25,6 +24,7 @@ from audit.schema import (
     TURNS,
     VERDICTS,
     cluster_summary_schema,
+    differences_schema,
 )
 from audit.store import PART_TABLES
 
@@ -170,7 +170,7 @@ def _write_run(
         ids = range(start, stop)
         _write(path / "turns" / name, [row for i in ids for row in _turn_rows(i, records[i])], TURNS)
         _write(path / "scores" / name, [row for i in ids for row in _score_rows(i, records[i])], SCORES)
-        _write(path / "differences" / name, [], DIFFERENCES)
+        _write(path / "differences" / name, [], differences_schema(64))
         if evidence:
             rows = [row for i in ids for row in _random_rows(i, records[i])]
             _write(path / "random_evidence" / name, rows, RANDOM_EVIDENCE)

@@ -17,12 +17,17 @@ import pyarrow.parquet as pq
 from audit.schema import (
     CLUSTERS,
     FLAGS,
+    JUDGE,
+    MARKS,
+    NEAR_DUPLICATES,
     RANDOM_DIRECTIONS,
     RANDOM_EVIDENCE,
     SAMPLES,
     SCORED_SIDES,
+    SCORED_STATUSES,
     SCORES,
     TURNS,
+    UNNAMED_DIRECTIONS,
     VERDICTS,
     cluster_summary_schema,
     sample_scores_schema,
@@ -37,9 +42,13 @@ RELATIONS = {
     "random_evidence": "one row per turn and layer: evidence along random directions",
     "sample_scores": "one row per record, one column per trait",
     "flags": "one row per record and trait",
+    "marks": "one row per record with a scored answer: what may explain a score",
     "clusters": "one row per clustered record",
     "cluster_summary": "one row per cluster",
+    "near_duplicates": "one row per record that is not flagged but near one that is",
+    "unnamed_directions": "one row per direction of the differences that no trait explains",
     "verdicts": "one row per trait",
+    "judge": "one row per record and trait that an LLM judged",
 }
 
 SCORE_KINDS = {
@@ -52,6 +61,8 @@ SCORE_KINDS = {
 PREDICTED = "predicted_difference"
 """The score kind of a record with a predicted baseline among its turns, whatever kind the run's others have."""
 
+_NEAR_FLAGGED = "if(cluster.sample_id IS NULL, NULL, near.sample_id IS NOT NULL) AS near_flagged"
+
 _SQL_TYPES = {
     pa.int64(): "BIGINT",
     pa.int32(): "INTEGER",
@@ -61,6 +72,7 @@ _SQL_TYPES = {
     pa.string(): "VARCHAR",
     pa.list_(pa.string()): "VARCHAR[]",
     pa.list_(pa.int64()): "BIGINT[]",
+    pa.list_(pa.float32()): "FLOAT[]",
     pa.list_(pa.float32(), RANDOM_DIRECTIONS): f"FLOAT[{RANDOM_DIRECTIONS}]",
 }
 
@@ -98,6 +110,10 @@ def build_views(
         ("clusters", CLUSTERS),
         ("cluster_summary", cluster_summary_schema(traits)),
         ("verdicts", VERDICTS),
+        ("marks", MARKS),
+        ("near_duplicates", NEAR_DUPLICATES),
+        ("unnamed_directions", UNNAMED_DIRECTIONS),
+        ("judge", JUDGE),
     ):
         path = store.path / f"{table}.parquet"
         yield _view(table, _read_files([str(path)] if path.is_file() and only is None else [], schema))
@@ -170,16 +186,20 @@ def _sample_scores(traits: Sequence[str], kind: str) -> str:
     largest = [f"max(score) FILTER (trait = {quote_text(t)}) AS {quote_name(t)}" for t in traits]
     means = [f"avg(score) FILTER (trait = {quote_text(t)})::FLOAT AS {quote_name(f'{t}_mean')}" for t in traits]
     sides = ", ".join(quote_text(side) for side in SCORED_SIDES)
+    scored = ", ".join(quote_text(status) for status in SCORED_STATUSES)
     places = {
         **dict.fromkeys(("sample_id", "source", "line", "status"), "record"),
         "n_response_tokens": "length",
         **dict.fromkeys(("flagged", "flagged_traits"), "flag"),
         "cluster_id": "cluster",
+        "n_scored_turns": "length",
     }
     columns = ", ".join(
         "CASE WHEN record.status = 'ok' THEN "
         f"if(length.is_predicted, {quote_text(PREDICTED)}, {quote_text(kind)}) END AS score_kind"
         if name == "score_kind"
+        else _NEAR_FLAGGED
+        if name == "near_flagged"
         else f"{places.get(name, 'score')}.{quote_name(name)}"
         for name in sample_scores_schema(tuple(traits)).names
     )
@@ -187,6 +207,7 @@ def _sample_scores(traits: Sequence[str], kind: str) -> str:
         FROM samples AS record
         LEFT JOIN (
             SELECT sample_id, sum(n_response_tokens)::INTEGER AS n_response_tokens,
+                nullif(count(*) FILTER (status IN ({scored})), 0)::INTEGER AS n_scored_turns,
                 bool_or(baseline_kind = 'predicted') AS is_predicted FROM turns
             WHERE part = 'answer' AND side IN ({sides}) GROUP BY sample_id
         ) AS length ON length.sample_id = record.sample_id
@@ -198,4 +219,5 @@ def _sample_scores(traits: Sequence[str], kind: str) -> str:
                 coalesce(list(trait ORDER BY trait) FILTER (flagged), []) AS flagged_traits
             FROM flags GROUP BY sample_id
         ) AS flag ON flag.sample_id = record.sample_id
-        LEFT JOIN clusters AS cluster ON cluster.sample_id = record.sample_id"""
+        LEFT JOIN clusters AS cluster ON cluster.sample_id = record.sample_id
+        LEFT JOIN near_duplicates AS near ON near.sample_id = record.sample_id"""

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from audit.errors import MissingDataError, RunError
-from audit.schema import DIFFERENCES, FORMAT_VERSION, RANDOM_EVIDENCE, SAMPLES, SCORES, TURNS
+from audit.schema import FORMAT_VERSION, RANDOM_EVIDENCE, SAMPLES, SCORES, TURNS, differences_schema
 from audit.store import PART_TABLES, Part, RunStore, hash_file, replacing
 
 
@@ -20,7 +20,7 @@ def empty_tables() -> dict[str, pa.Table]:
         "samples": SAMPLES,
         "turns": TURNS,
         "scores": SCORES,
-        "differences": DIFFERENCES,
+        "differences": differences_schema(64),
         "random_evidence": RANDOM_EVIDENCE,
     }
     return {name: schema.empty_table() for name, schema in schemas.items()}

@@ -18,7 +18,7 @@ from audit.groups import read_differences
 from audit.inputs import Inputs
 from audit.query import open_connection
 from audit.reference import make_reference
-from audit.schema import DIFFERENCES
+from audit.schema import differences_schema
 from audit.store import RunStore
 from audit.wide import RunScores, gather_scores, read_gathered, read_sample_ids, write_sample_scores
 from tests.fabricated import FakeRecord, FakeTurn, make_run, scored
@@ -194,10 +194,10 @@ def test_a_sample_has_the_mean_difference_of_the_answers_it_is_trained_towards(t
         (2, "response", 1, "answer", 5.0),
     ]
     columns = zip(*rows, strict=True)
-    table = {name: list(column) for name, column in zip(DIFFERENCES.names, columns, strict=True)}
-    table["difference"] = [[value] * 64 for value in table["difference"]]
+    table = {name: list(column) for name, column in zip(differences_schema(64).names, columns, strict=True)}
+    table["difference"] = [np.full(64, value, np.float16) for value in table["difference"]]
     store = RunStore(run)
     (part,) = store.parts()
-    pq.write_table(pa.table(table, schema=DIFFERENCES), store.table_path("differences", part))
+    pq.write_table(pa.table(table, schema=differences_schema(64)), store.table_path("differences", part))
     (block,) = read_differences(store)
     assert block.tolist() == [[1.5] * 64, [5.0] * 64]
