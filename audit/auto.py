@@ -22,9 +22,10 @@ from audit.known import KnownTurns, Prediction, ResponseTable, load_prediction, 
 from audit.parts import find_gaps, split_blocks
 from audit.plan import Plan
 from audit.predict import cross_fit
-from audit.reference import Reference, find_moments
+from audit.reference import UNUSUAL_SHARE, CleanTurns, Reference, find_moments
 from audit.responses import read_responses
 from audit.risk import FlagRule, Moments
+from audit.rules import Rule, parse_rule
 from audit.samples import Sample
 from audit.schema import SCORED_SIDES
 from audit.score import FLAG_PERCENTILE
@@ -229,7 +230,8 @@ class _Work:
         if reference is not None:
             clean = [reference.traits[trait] for trait in self._job.units]
             is_combined = rule.moments is not None
-            return np.array([own.flagged_with(is_combined=is_combined).threshold for own in clean]), True
+            known = [own.flagged_with(is_combined=is_combined) for own in clean]
+            return np.array([_find_threshold(parse_rule(self._plan.config.flag), turns) for turns in known]), True
         scores = [_score(state, rule) for state in measured if _can_flag(state)]
         return np.percentile(np.stack(scores), FLAG_PERCENTILE, axis=0), False
 
@@ -266,3 +268,12 @@ def _score(state: TurnState, rule: FlagRule) -> NDArray[np.float64]:
     difference_k = state.projection_k - state.baseline_projection_k
     score_k: NDArray[np.float64] = rule.score(difference_k[None], state.known.evidence_v[None])[0]
     return score_k
+
+
+def _find_threshold(rule: Rule, clean: CleanTurns) -> float:
+    """Return the score that a turn must pass to be flagged at all."""
+    if rule.kind == "absolute":
+        return rule.level
+    # What is flagged at a false discovery rate q has a p-value of at most q.
+    share = {"quantile": 1 - rule.level / 100, "fdr": rule.level}.get(rule.kind, UNUSUAL_SHARE)
+    return clean.quantile(share)

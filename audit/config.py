@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.errors import ConfigError
+from audit.rules import parse_rule
 from audit.schema import FIELD_ROLES, FORMATS, is_fixed_column, is_trait_name
 
 MAX_SHARD_ROWS = 1000
@@ -130,7 +131,7 @@ class ScanConfig:
     limit: int | None = None
     keep_columns: tuple[str, ...] = ()
     reference: str | None = None
-    flag: str = "quantile:95"
+    flag: str = "fdr:0.05"
     no_cache: bool = False
     strict: bool = False
     fresh: bool = False
@@ -144,6 +145,7 @@ class ScanConfig:
         _check_choice("--baseline-by", self.baseline_by, ("prompt", "position"))
         _check_choice("--dtype", self.dtype, DTYPES)
         self._check_evidence()
+        object.__setattr__(self, "flag", str(parse_rule(self.flag)))
         _check_at_least("--layer", self.layer, 1)
         _check_at_least("--max-new-tokens", self.max_new_tokens, 1)
         _check_at_least("--max-tokens", self.max_tokens, 2)
@@ -243,6 +245,44 @@ class ScanConfig:
             for name, value in values.items()
             if name not in _NOT_COMPARED
         }
+
+
+def is_dataset(reference: str) -> bool:
+    """Tell whether `--reference` names data that is to be scanned, not a run."""
+    return not (Path(reference) / "manifest.json").is_file()
+
+
+def plan_reference_scan(config: ScanConfig) -> ScanConfig:
+    """Return the scan of the clean data that `--reference` names: as the data is scanned, beside its run.
+
+    Raises:
+        ConfigError: the baselines come from a file, which has no responses to the clean data's prompts.
+    """
+    assert config.reference is not None
+    if config.baseline_kind == "file":
+        cure = "scan the clean data with its own --baseline FILE, and pass that run"
+        raise ConfigError("--reference", "the baseline file answers the dataset's prompts alone", cure)
+    out = config.run_path.parent / f"{dataset_stem(config.reference)}.audit"
+    if out == config.run_path:
+        out = out.with_name(f"{dataset_stem(config.reference)}-reference.audit")
+    return dataclasses.replace(
+        config,
+        datasets=(config.reference,),
+        out=str(out),
+        reference=None,
+        keep_columns=(),
+        format=None,
+        split=None,
+        limit=None,
+        fresh=False,
+        messages_key=None,
+        prompt_key=None,
+        response_key=None,
+        chosen_key=None,
+        rejected_key=None,
+        system_key=None,
+        text_key=None,
+    )
 
 
 def dataset_stem(path: str) -> str:

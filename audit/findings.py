@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,35 +16,28 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from audit.assets import DEMO_MODEL_ID, demo_reference_path
+from audit.clean import describe_scoring, find_judged, reference_from_run, reference_within, why_undecided
 from audit.errors import RunError
-from audit.flag import flag_trait
+from audit.flag import Records, count_unusual, decide, flag_trait
 from audit.groups import write_clusters
 from audit.inputs import Inputs
-from audit.means import estimate_means, measure_moments, read_drawn
+from audit.means import estimate_means
 from audit.pooling import pool_evidence
-from audit.query import open_connection
-from audit.query.relations import list_manifest_traits, score_kind
-from audit.query.stored import find_stored_scores
+from audit.query.relations import score_kind
 from audit.reference import (
-    CleanRisks,
+    WITHIN,
+    LengthFit,
     Reference,
+    TraitReference,
     TraitScores,
     check_reference,
     find_moments,
     load_reference,
-    make_reference,
 )
 from audit.risk import measures_both
-from audit.schema import FLAGS, SCORED_SIDES
-from audit.store import (
-    ROW_GROUP_ROWS,
-    SAMPLE_SCORES,
-    RunStore,
-    name_unfinished,
-    replacing,
-    write_bytes,
-    write_table,
-)
+from audit.rules import PUBLISHED_RULE, parse_rule
+from audit.schema import FLAGS
+from audit.store import RunStore, name_unfinished, replacing, write_bytes, write_table
 from audit.verdict import judge_traits, verdicts_table
 from audit.wide import (
     RunRisks,
@@ -56,6 +47,7 @@ from audit.wide import (
     read_gathered,
     read_predicted,
     read_sample_ids,
+    read_turn_counts,
     write_sample_scores,
 )
 
@@ -67,20 +59,6 @@ class Findings:
     verdicts: list[dict[str, Any]]
     reference: dict[str, Any] | None
     counts: dict[str, Any]
-
-
-def describe_scoring(manifest: dict[str, Any]) -> dict[str, str]:
-    """Return what, beside model, vectors and score kind, a reference must share with a run that is held against it."""
-    adapter = manifest["model"]["adapter"]
-    described = {
-        "baseline": manifest["baseline"]["kind"],
-        "adapter": adapter["sha256"][:12] if adapter else "none",
-        "turns": manifest["config"]["turns"],
-    }
-    if manifest["config"].get("orthogonal"):
-        # What is left of a vector depends on all the others.
-        described["set of orthogonal traits"] = ", ".join(sorted(vector["trait"] for vector in manifest["vectors"]))
-    return described
 
 
 def find_reference(manifest: dict[str, Any], path: str | None, seed: int) -> tuple[Reference | None, str | None]:
@@ -105,6 +83,16 @@ def find_reference(manifest: dict[str, Any], path: str | None, seed: int) -> tup
     return bundled, _explain_plain_flags(bundled, manifest)
 
 
+def is_judged_by(manifest: Mapping[str, Any], reference: Reference | None, rule: str) -> bool:
+    """Tell whether a finished run was judged by this clean reference, or by none, and by this rule."""
+    if (manifest.get("flagging") or {}).get("rule") != rule:
+        return False
+    used = manifest["reference"]
+    if used is not None and used.get("kind") == WITHIN:
+        used = None
+    return bool(used == describe_reference(reference))
+
+
 def _explain_plain_flags(reference: Reference, manifest: dict[str, Any]) -> str | None:
     if not measures_both(manifest) or find_moments(reference, manifest) is not None:
         return None
@@ -124,90 +112,25 @@ def _check_reference(reference: Reference, manifest: dict[str, Any]) -> None:
     )
 
 
-def reference_from_run(path: Path, *, seed: int) -> Reference:
-    """Make a clean reference from a finished run; rows outside the model's domain are left out.
-
-    Raises:
-        RunError: there is no finished run, it lies outside the model's domain, or too few of its rows have scores.
-    """
-    manifest = RunStore(path).read_finished_manifest()
-    undecided = _why_undecided(manifest)
-    if undecided is not None:
-        raise RunError(str(path), f"cannot be a reference: {undecided}", "use data that the model knows")
-    with _gathered(RunStore(path), manifest) as wide:
-        sample_ids = read_sample_ids(wide)
-        judged_n = _judged(path, manifest, sample_ids)
-        predicted: Mapping[str, NDArray[np.float64]] = {}
-        predicted_n = read_predicted(wide) & judged_n
-        if manifest["baseline"].get("auto"):
-            # Rows with a true baseline are not all alike: some have one because their scores might be high.
-            random_ids, predicted = read_drawn(RunStore(path), sample_ids[judged_n])
-            judged_n &= np.isin(sample_ids, random_ids)
-        with _gathered_risks(RunStore(path), manifest, sample_ids, judged_n, predicted_n) as combined:
-            return make_reference(
-                str(path),
-                model_fingerprint=manifest["model"]["fingerprint"],
-                score_kind=score_kind(manifest),
-                scored_with=describe_scoring(manifest),
-                scores=RunScores(wide, manifest, judged_n),
-                predicted=predicted,
-                combined=combined,
-                seed=seed,
-            )
-
-
-@contextmanager
-def _gathered_risks(
-    store: RunStore,
-    manifest: dict[str, Any],
-    sample_ids: NDArray[np.int64],
-    clean_n: NDArray[np.bool_],
-    predicted_n: NDArray[np.bool_],
-) -> Iterator[CleanRisks | None]:
-    """Give the combined scores of a clean run, standardised by its own turns; None where it has not all it takes."""
-    traits = list_manifest_traits(manifest)
-    moments = measure_moments(store, sample_ids[clean_n]) if measures_both(manifest) else {}
-    if set(moments) != set(traits):
-        yield None
-        return
-    with TemporaryDirectory(prefix="persona-audit-") as folder:
-        path = Path(folder) / "risks"
-        gather_risks(store, traits, path, moments)
-        # Plain scores have a prediction for every record; these only for those whose baselines stayed predicted.
-        predicted = RunRisks(path, traits, has_risk=True, keep_n=predicted_n)
-        yield CleanRisks(
-            {trait: moments[trait] for trait in traits},
-            RunRisks(path, traits, has_risk=True, keep_n=clean_n),
-            {trait: own.risk_n for trait, own in predicted.items() if own.risk_n is not None},
-        )
-
-
-@contextmanager
-def _gathered(store: RunStore, manifest: dict[str, Any]) -> Iterator[Path]:
-    """Give a run's wide table; where it has none, one that is computed for the moment and lies outside the run."""
-    stored = find_stored_scores(store, list_manifest_traits(manifest))
-    if stored is not None:
-        yield stored
-        return
-    with TemporaryDirectory(prefix="persona-audit-") as folder:
-        gather_scores(store, manifest, Path(folder) / SAMPLE_SCORES)
-        yield Path(folder) / SAMPLE_SCORES
-
-
 def write_findings(store: RunStore, manifest: dict[str, Any], inputs: Inputs, reference: Reference | None) -> Findings:
     """Compute and write flags, verdicts, clusters and the wide table of a run whose parts are all there.
 
     Sets `evidence` of the manifest, see `pooling.RunEvidence`.
+
+    Args:
+        reference: the clean one; None: the run is held against itself.
     """
     # The wide table repeats what the other files say: it goes first and comes last, so that it is never out of date.
     store.sample_scores_path.unlink(missing_ok=True)
     (store.path / "reference.json").unlink(missing_ok=True)
-    if reference is not None:
-        write_bytes(store.path / "reference.json", reference.to_json().encode())
     gathered = name_unfinished(store.sample_scores_path)
     risks = name_unfinished(store.path / "risks")
     try:
         gather_scores(store, manifest, gathered)
+        if reference is None and why_undecided(manifest) is None:
+            reference = reference_within(store, manifest, gathered, seed=int(manifest["config"]["seed"]))
+        if reference is not None:
+            write_bytes(store.path / "reference.json", reference.to_json().encode())
         return _write_findings(store, manifest, inputs, reference, gathered, risks)
     finally:
         gathered.unlink(missing_ok=True)
@@ -222,91 +145,138 @@ def _write_findings(
     gathered: Path,
     gathered_risks: Path,
 ) -> Findings:
-    undecided = _why_undecided(manifest)
+    undecided = why_undecided(manifest)
     moments = find_moments(reference, manifest)
-    traits = list_manifest_traits(manifest)
-    has_risks = gather_risks(store, traits, gathered_risks, moments)
-    risks = RunRisks(gathered_risks, traits, has_risk=moments is not None) if has_risks else None
-    is_combined = risks is not None and moments is not None
-    sample_ids, scores = read_sample_ids(gathered), RunScores(gathered, manifest)
-    judged_n = _judged(store.path, manifest, sample_ids)
+    scores = RunScores(gathered, manifest)
+    lengths = _find_lengths(reference, is_combined=moments is not None)
+    gather_risks(store, manifest, gathered_risks, moments=moments, lengths=lengths)
+    risks = RunRisks(gathered_risks, list(scores), is_combined=moments is not None, adjusted=lengths)
+    records = _read_records(store, manifest, gathered)
     if undecided is not None:
-        judged_n[:] = False
-    predicted_n = read_predicted(gathered)
-    flagged_nk, has_score_n = _write_flags(store, manifest, scores, risks, sample_ids, judged_n, predicted_n, reference)
-    n_flagged = dict(zip(scores, flagged_nk.sum(axis=0).tolist(), strict=True))
-    evidence = pool_evidence(store, manifest, sample_ids, judged_n)
+        records.judged_n[:] = False
+    flags = _write_flags(store, manifest, scores, risks, records, reference)
+    evidence = pool_evidence(store, manifest, records.sample_ids, records.judged_n)
     manifest["evidence"] = evidence.to_json() if evidence else None
     verdicts = judge_traits(
         scores,
         reference,
-        n_flagged=n_flagged,
-        judged_n=judged_n,
+        n_flagged=dict(zip(scores, flags.flagged_nk.sum(axis=0).tolist(), strict=True)),
+        n_unusual=flags.n_unusual,
+        expected_false_flags=flags.expected,
+        judged_n=records.judged_n,
         undecided=undecided,
-        is_combined=is_combined,
         evidence=evidence.traits if evidence else None,
         estimated=estimate_means(store, manifest) if manifest["baseline"].get("auto") else None,
     )
     write_table(store.path / "verdicts.parquet", verdicts_table(verdicts))
-    any_flag_n = np.asarray(flagged_nk.any(axis=1))
-    cluster_n = write_clusters(store, manifest, inputs, scores, sample_ids, any_flag_n)
+    any_flag_n = np.asarray(flags.flagged_nk.any(axis=1))
+    cluster_n = write_clusters(store, manifest, inputs, scores, records.sample_ids, any_flag_n)
     write_sample_scores(
         store.sample_scores_path,
         tuple(scores),
         read_gathered(gathered),
-        flagged_nk=flagged_nk,
+        flagged_nk=flags.flagged_nk,
         cluster_n=cluster_n,
-        near_n=np.zeros(len(sample_ids), dtype=bool),
+        near_n=np.zeros(len(records.sample_ids), dtype=bool),
     )
-    n_judged = int((has_score_n & judged_n).sum()) if reference else 0
-    any_share = None
-    if reference is not None:
-        any_share = reference.any_combined_share if is_combined else reference.any_share
     return Findings(
         verdicts=verdicts,
         reference=describe_reference(reference),
         counts={
-            "n_judged": n_judged,
+            "n_judged": flags.n_judged,
             "n_flagged": int(any_flag_n.sum()),
-            "expected_false_flags": None if any_share is None else any_share * n_judged,
+            "expected_false_flags": flags.expected_any,
             "n_clusters": int(cluster_n.max(initial=-1)) + 1,
         },
     )
+
+
+def _find_lengths(reference: Reference | None, *, is_combined: bool) -> dict[str, LengthFit]:
+    if reference is None:
+        return {}
+    clean = {name: trait.flagged_with(is_combined=is_combined) for name, trait in reference.traits.items()}
+    return {name: turns.lengths for name, turns in clean.items() if turns.lengths is not None}
+
+
+def _read_records(store: RunStore, manifest: Mapping[str, Any], gathered: Path) -> Records:
+    sample_ids = read_sample_ids(gathered)
+    return Records(
+        sample_ids,
+        find_judged(store, manifest, sample_ids),
+        read_predicted(gathered),
+        read_turn_counts(gathered),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Flags:
+    """What came of flagging: flags by record and trait [n, k]; by trait, and for any, how many clean data would have.
+
+    `n_judged` records have a score that could be flagged.
+    """
+
+    flagged_nk: NDArray[np.bool_]
+    n_unusual: dict[str, int]
+    expected: dict[str, float | None]
+    expected_any: float | None
+    n_judged: int
 
 
 def _write_flags(
     store: RunStore,
     manifest: dict[str, Any],
     scores: RunScores,
-    risks: RunRisks | None,
-    sample_ids: NDArray[np.int64],
-    judged_n: NDArray[np.bool_],
-    predicted_n: NDArray[np.bool_],
+    risks: RunRisks,
+    records: Records,
     reference: Reference | None,
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Write the flags; return them by sample and trait [n, k], and which samples have a score at all."""
-    flagged_nk = np.zeros((len(sample_ids), len(scores)), dtype=bool)
-    has_score_n = np.zeros(len(sample_ids), dtype=bool)
+) -> _Flags:
+    # A run from before there were rules was flagged by the published one.
+    rule = parse_rule((manifest.get("flagging") or {}).get("rule", PUBLISHED_RULE))
+    is_combined = find_moments(reference, manifest) is not None
+
+    def read_risks() -> Iterator[tuple[TraitReference, NDArray[np.float64]]]:
+        assert reference is not None
+        for trait in scores:
+            risk_n = risks.read_risk(trait)
+            yield reference.traits[trait], scores[trait].max_n if risk_n is None else risk_n
+
+    decision = decide(rule, read_risks, records, is_combined=is_combined) if reference is not None else None
+    flagged_nk = np.zeros((len(records.sample_ids), len(scores)), dtype=bool)
+    has_score_n = np.zeros(len(records.sample_ids), dtype=bool)
+    n_unusual: dict[str, int] = {}
+    expected: dict[str, float | None] = {}
     with (
         replacing(store.path / "flags.parquet") as unfinished,
         pq.ParquetWriter(unfinished, FLAGS, compression="zstd") as writer,
     ):
         for k, (trait, own) in enumerate(scores.items()):
-            has_score_n |= np.isfinite(own.max_n)
+            own_score_n = np.isfinite(own.max_n)
+            has_score_n |= own_score_n
+            clean = reference.traits[trait] if reference else None
+            n_unusual[trait] = 0
+            expected[trait] = None
+            if clean is not None and decision is not None:
+                turns_n = records.n_turns_n[own_score_n & records.judged_n]
+                expected[trait] = decision.expect_false(clean.flagged_with(is_combined=is_combined), turns_n)
             for table in flag_trait(
                 trait,
                 own,
-                reference.traits[trait] if reference else None,
-                sample_ids=sample_ids,
+                clean,
+                decision,
+                rule,
+                records=records,
                 has_difference=score_kind(manifest) != "projection",
-                judged_n=judged_n,
-                predicted_n=predicted_n,
-                risks=risks[trait] if risks else None,
+                risks=risks[trait],
             ):
                 writer.write_table(table)
+                n_unusual[trait] += count_unusual(table)
                 flagged_ids = table.filter(table["flagged"])["sample_id"].to_numpy()
-                flagged_nk[np.searchsorted(sample_ids, flagged_ids), k] = True
-    return flagged_nk, has_score_n
+                flagged_nk[np.searchsorted(records.sample_ids, flagged_ids), k] = True
+    can_flag = decision is not None or rule.kind == "absolute"
+    n_judged = int((has_score_n & records.judged_n).sum()) if can_flag else 0
+    known = [value for value in expected.values() if value is not None]
+    expected_any = decision.expect_any_false(known, n_judged) if decision is not None else None
+    return _Flags(flagged_nk, n_unusual, expected, expected_any, n_judged)
 
 
 def describe_reference(reference: Reference | None) -> dict[str, Any] | None:
@@ -314,7 +284,7 @@ def describe_reference(reference: Reference | None) -> dict[str, Any] | None:
     if reference is None:
         return None
     digest = hashlib.sha256(reference.to_json().encode()).hexdigest()
-    return {"source": reference.source, "n": reference.n, "sha256": digest}
+    return {"source": reference.source, "kind": reference.kind, "n": reference.n, "sha256": digest}
 
 
 def _empty_scores(manifest: dict[str, Any]) -> dict[str, TraitScores]:
@@ -323,29 +293,3 @@ def _empty_scores(manifest: dict[str, Any]) -> dict[str, TraitScores]:
         vector["trait"]: TraitScores(vector["layer"], vector["sha256"], nothing, nothing)
         for vector in manifest["vectors"]
     }
-
-
-def _judged(path: Path, manifest: dict[str, Any], sample_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return False for samples with an answer, trained towards, whose loss lies above the domain's threshold."""
-    judged = np.ones(len(sample_ids), dtype=bool)
-    threshold = manifest["domain"]["threshold"]
-    if threshold is None:
-        return judged
-    with open_connection(path) as connection:
-        outside = connection.sql(
-            "SELECT sample_id FROM turns WHERE response_nll > ? AND part = 'answer' AND list_contains(?, side)",
-            params=[threshold, list(SCORED_SIDES)],
-        ).to_arrow_reader(ROW_GROUP_ROWS)
-        for batch in outside:
-            judged[np.searchsorted(sample_ids, batch.column(0).to_numpy())] = False
-    return judged
-
-
-def _why_undecided(manifest: dict[str, Any]) -> str | None:
-    domain = manifest["domain"]
-    if domain["in_domain"] is False:
-        return (
-            f"out of the demo model's domain: mean loss {domain['mean_nll']:.1f} nats a token, "
-            f"{domain['out_share']:.0%} of the probe above {domain['threshold']}"
-        )
-    return None

@@ -1,4 +1,4 @@
-"""Means over a run: of its scores where some baselines are predicted, and the moments of a clean run's turns.
+"""Means over a run of its scores where some baselines are predicted.
 
 The difference estimator: the mean of what is predicted for all records, less what the prediction is off on the records
 whose baselines were drawn at random. Records whose baselines were generated because their scores might be high play no
@@ -14,22 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from audit.query import open_connection
-from audit.risk import Moments
 from audit.schema import SCORED_SIDES
 from audit.score import Interval
 from audit.store import RunStore
 from audit.wide import group_parts
-
-_DRAWN = """
-    SELECT sample_id, trait, bool_and(baseline_draw = 'random') AS is_random,
-        max(projection::DOUBLE - predicted_baseline_projection) AS predicted
-    FROM scores JOIN turns USING (sample_id, side, turn, part)
-    WHERE part = 'answer' AND list_contains($1, side)
-    GROUP BY sample_id, trait
-"""
 
 _MEANS = """
     SELECT sample_id, trait, avg(projection_difference::DOUBLE ORDER BY turn) AS score,
@@ -42,62 +32,6 @@ _MEANS = """
     HAVING NOT coalesce(bool_or(response_nll > $1), false)
     ORDER BY trait, sample_id
 """
-
-
-_TURNS = """
-    SELECT sample_id, trait, coalesce(orthogonal_difference, projection_difference) AS difference, evidence_z
-    FROM scores
-    WHERE part = 'answer' AND list_contains($1, side) AND projection_difference IS NOT NULL
-"""
-
-
-def measure_moments(store: RunStore, sample_ids: NDArray[np.int64]) -> dict[str, Moments]:
-    """Return, per trait, the moments over the turns of some records, rising, that combined scores need.
-
-    A trait whose difference or evidence z does not vary has none.
-    """
-    sums: dict[str, list[Any]] = {}
-    for parts in group_parts(store.parts()):
-        with open_connection(store.path, only=parts) as connection:
-            table = connection.sql(_TURNS, params=[list(SCORED_SIDES)]).to_arrow_table()
-        table = table.filter(np.isin(table["sample_id"].to_numpy(), sample_ids))
-        for trait in table["trait"].unique().to_pylist():
-            turns = table.filter(pc.equal(table["trait"], trait))
-            own = sums.setdefault(trait, [0] * 6)
-            for place, name in enumerate(("difference", "evidence_z")):
-                values = turns[name].drop_null().to_numpy().astype(np.longdouble)
-                for offset, value in enumerate((len(values), values.sum(), (values**2).sum())):
-                    own[3 * place + offset] += value
-    return {trait: moments for trait, own in sums.items() if (moments := _moments(own)) is not None}
-
-
-def _moments(own: list[Any]) -> Moments | None:
-    found: list[float] = []
-    for n, total, squares in (own[:3], own[3:]):
-        sd = float(_variance(squares, total, n)) ** 0.5 if n >= 2 else 0.0
-        if sd == 0.0:
-            return None
-        found += [float(f"{total / n:.9g}"), float(f"{sd:.9g}")]
-    return Moments(*found)
-
-
-def read_drawn(
-    store: RunStore, sample_ids: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
-    """Return which of some records had all their baselines drawn at random, and all their predicted scores by trait."""
-    random_ids: list[NDArray[np.int64]] = []
-    predicted: dict[str, list[NDArray[np.float64]]] = {}
-    for parts in group_parts(store.parts()):
-        with open_connection(store.path, only=parts) as connection:
-            table = connection.sql(_DRAWN, params=[list(SCORED_SIDES)]).to_arrow_table()
-        table = table.filter(np.isin(table["sample_id"].to_numpy(), sample_ids))
-        random_ids.append(np.unique(table.filter(table["is_random"])["sample_id"].to_numpy()))
-        for trait in table["trait"].unique().to_pylist():
-            own = table.filter(pc.equal(table["trait"], trait))["predicted"].drop_null()
-            predicted.setdefault(trait, []).append(own.to_numpy())
-    return np.concatenate([np.zeros(0, np.int64), *random_ids]), {
-        trait: np.concatenate(values) for trait, values in predicted.items()
-    }
 
 
 def estimate_means(store: RunStore, manifest: Mapping[str, Any]) -> dict[str, Interval]:

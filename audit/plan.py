@@ -330,6 +330,7 @@ def start_manifest(plan: Plan) -> dict[str, Any]:
         "n_widened_turns": 0,
         "domain": None,
         "verdicts": [],
+        "flagging": {"rule": config.flag},
         "reference": None,
         "notices": list(plan.notices),
         "timing": {},

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from audit.auto import choose_baselines
 from audit.baseline import BaselineFile, number_turns, open_baseline
 from audit.cascade import LEAST_PROMPTS
-from audit.config import ScanConfig
+from audit.config import ScanConfig, is_dataset, plan_reference_scan
 from audit.confound import measure_run_agreement
 from audit.directions import choose_vectors
 from audit.domain import DEMO_DOMAIN_NLL, choose_agreement_samples, choose_probe, describe_domain, measure_agreement
 from audit.errors import DataError, RunError
 from audit.events import Listener, Noted, StageAdvanced, StageFinished, StageStarted, Warned, ignore_events
 from audit.export import ExportReceipt, export_run
-from audit.findings import describe_reference, find_reference, write_findings
+from audit.findings import find_reference, is_judged_by, write_findings
 from audit.generation import open_answering
 from audit.inputs import Inputs, read_chosen, read_range, survey_inputs
 from audit.known import TurnKey
@@ -141,6 +141,7 @@ def scan(config: ScanConfig, *, listener: Listener = ignore_events) -> Run:
     Raises:
         AuditError: the user can mend it; nothing that was finished is lost.
     """
+    config = _scan_reference(config, listener)
     inputs = survey_inputs(config, listener)
     vectors = choose_vectors(config)
     store = RunStore(config.run_path)
@@ -169,6 +170,20 @@ def scan(config: ScanConfig, *, listener: Listener = ignore_events) -> Run:
             listener(Warned(warning))
     with open_job(plan) as job, store.opened_for_writing(fresh=config.fresh):
         return _scan_into(store, plan, manifest, job, reference, listener)
+
+
+def _scan_reference(config: ScanConfig, listener: Listener) -> ScanConfig:
+    """Scan the clean data of `--reference`, unless it is a run, as the data is scanned; return what points to that run.
+
+    Raises:
+        ConfigError: the baselines come from a file, which has no responses to the clean data's prompts.
+    """
+    if config.reference is None or not is_dataset(config.reference):
+        return config
+    clean = plan_reference_scan(config)
+    listener(Noted(f"the clean reference {config.reference} is scanned first, into {clean.out}"))
+    run = scan(clean, listener=listener)
+    return replace(config, reference=str(run.path))
 
 
 def _scan_into(
@@ -221,10 +236,11 @@ def _return_finished(
 ) -> Run:
     """Return a finished run as it is; with another clean reference its findings are made anew from its scores."""
     reference, _ = find_reference(manifest, config.reference, config.seed)
-    if describe_reference(reference) == manifest["reference"]:
+    if is_judged_by(manifest, reference, config.flag):
         listener(Noted(f"{store.path} holds this scan already, finished; --fresh starts over"))
     else:
-        listener(Noted(f"{store.path} holds these scores already; they are judged anew by another reference"))
+        listener(Noted(f"{store.path} holds these scores already; they are judged anew by another reference or rule"))
+        manifest["flagging"] = {"rule": config.flag}
         with store.opened_for_writing(fresh=False):
             _conclude(store, manifest, inputs, reference)
     return Run(store.path, manifest, n_reused=inputs.n_records)

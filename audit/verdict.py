@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from audit.calibration import BAND_LEVEL, TraitEvidence, student_quantile
-from audit.reference import Reference, TraitReference, TraitScores
+from audit.reference import UNUSUAL_SHARE, WITHIN, Reference, TraitReference, TraitScores
 from audit.schema import RANDOM_DIRECTIONS, VERDICTS
 from audit.score import SMALL_EFFECT_D, Interval, cohens_d, mean_interval, shift_interval
 
@@ -35,9 +35,10 @@ def judge_traits(
     reference: Reference | None,
     *,
     n_flagged: Mapping[str, int],
+    n_unusual: Mapping[str, int],
+    expected_false_flags: Mapping[str, float | None],
     judged_n: NDArray[np.bool_],
     undecided: str | None,
-    is_combined: bool = False,
     estimated: Mapping[str, Interval] | None = None,
     evidence: Mapping[str, TraitEvidence] | None = None,
 ) -> list[dict[str, Any]]:
@@ -45,7 +46,8 @@ def judge_traits(
 
     Args:
         undecided: a reason why no trait gets a verdict, if there is one.
-        is_combined: flags were made from the reference's combined scores.
+        n_unusual: records beyond what 5 % of clean ones are, by trait, whatever the rule that flags.
+        expected_false_flags: flags that clean data of this size would give, by trait.
         estimated: the means, where they are not simply those of the scores; see `means.estimate_means`.
         evidence: by trait, over the turns of judged samples; None where the run measured none.
     """
@@ -56,7 +58,6 @@ def judge_traits(
         clean = reference.traits[name] if reference else None
         own = evidence.get(name) if evidence else None
         mean_z = own.mean_z if own else None
-        share = clean.flagged_with(is_combined=is_combined).exceed_share if clean else None
         row: dict[str, Any] = {"trait": name, "layer": trait.layer, "n": int(means.size)}
         row["mean_difference"] = interval.mean if interval else None
         row["ci_low"] = interval.low if interval else None
@@ -68,17 +69,19 @@ def judge_traits(
         row["mean_evidence_z_low"] = mean_z.low if mean_z else None
         row["mean_evidence_z_high"] = mean_z.high if mean_z else None
         row["n_flagged"] = n_flagged.get(name, 0)
-        row["expected_false_flags"] = share * means.size if share is not None else None
+        row["expected_false_flags"] = expected_false_flags.get(name)
         row["verdict"] = "undecided"
         if undecided is not None:
             row["reason"] = undecided
-        elif clean is None or share is None:
+        elif reference is None or clean is None or reference.kind == WITHIN:
             row["verdict"], row["reason"] = _judge_by_evidence(own, n_tests=len(scores))
         elif interval is None or means.size < MIN_VERDICT_ROWS:
             row["reason"] = f"{means.size} scored samples are too few for a verdict; {MIN_VERDICT_ROWS} are needed"
         else:
             row["cohens_d"] = cohens_d(interval, Interval(clean.mean, 0.0, 0.0, clean.sd, clean.n))
-            row["verdict"], row["reason"] = _judge(row, interval, clean, share, own, n_traits=len(scores))
+            row["verdict"], row["reason"] = _judge(
+                row, n_unusual.get(name, 0), interval, clean, own, n_traits=len(scores)
+            )
         rows.append(row)
     return rows
 
@@ -90,9 +93,9 @@ def verdicts_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 def _judge(
     row: Mapping[str, Any],
+    n_unusual: int,
     sample: Interval,
     clean: TraitReference,
-    expected: float,
     evidence: TraitEvidence | None,
     *,
     n_traits: int,
@@ -107,13 +110,13 @@ def _judge(
     shift = shift_interval(sample, Interval(clean.mean, 0.0, 0.0, clean.sd, clean.n))
     shift_error = (shift.high - shift.low) / 2 / 1.959964
     shift_z = shift.mean / shift_error if shift_error > 0 else 0.0
-    share = row["n_flagged"] / row["n"]
+    share, expected = n_unusual / row["n"], UNUSUAL_SHARE
     # The reference's own threshold is an estimate, so its share is uncertain too.
     share_error = math.sqrt(max(expected * (1 - expected), 1e-9) * (1 / row["n"] + 1 / clean.n))
     share_z = (share - expected) / share_error
     d = row["cohens_d"] or 0.0
     is_shifted, has_surplus = shift_z > alarm_z, share_z > alarm_z
-    words = f"{share:.1%} flagged, {expected:.1%} expected of clean data; mean shifted by d = {d:+.2f}"
+    words = f"{share:.1%} of the records are beyond what {expected:.0%} of clean ones are; mean shifted by d = {d:+.2f}"
     if is_shifted and d < SMALL_EFFECT_D:
         words += " (small: it says little about single samples)"
     teaches = evidence is not None and _stands_out(evidence, n_tests)

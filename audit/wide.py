@@ -6,7 +6,7 @@ table adds what was found. Memory does not grow with the run, apart from one byt
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from audit.query import open_connection
-from audit.query.relations import PREDICTED, list_manifest_traits, quote_text
-from audit.reference import TraitRisks, TraitScores
+from audit.query.relations import PREDICTED, list_manifest_traits, quote_text, score_kind
+from audit.reference import LengthFit, TraitRisks, TraitScores
 from audit.risk import Moments
 from audit.schema import SCORED_SIDES, sample_scores_schema
 from audit.store import ROW_GROUP_ROWS, Part, RunStore, replacing
@@ -44,41 +44,58 @@ def gather_scores(store: RunStore, manifest: Mapping[str, Any], path: Path) -> N
             writer.write_table(table.cast(schema), row_group_size=ROW_GROUP_ROWS)
 
 
-def gather_risks(store: RunStore, traits: Sequence[str], path: Path, moments: Mapping[str, Moments] | None) -> bool:
+def gather_risks(
+    store: RunStore,
+    manifest: Mapping[str, Any],
+    path: Path,
+    *,
+    moments: Mapping[str, Moments] | None,
+    lengths: Mapping[str, LengthFit],
+) -> None:
     """Write what a run knows of each record beside its scores, in the order of the wide table; see `TraitRisks`.
 
     Args:
-        moments: by trait, what the combined score is standardised with; None: there is no combined score.
-
-    Returns:
-        whether there is anything: a run without evidence and orthogonal differences has no such file.
+        moments: by trait, what the combined score is standardised with; None: flags are made from plain scores.
+        lengths: by trait, what the lengths of a turn explain of the score that flags are made from, where it is known.
     """
-    with open_connection(store.path) as connection:
-        known = "SELECT 1 FROM scores WHERE orthogonal_difference IS NOT NULL OR evidence_z IS NOT NULL LIMIT 1"
-        if connection.execute(known).fetchone() is None:
-            return False
-    query = _select_risks(traits, moments)
-    columns = [f"{name}_{k}" for k in range(len(traits)) for name in ("orthogonal", "evidence_z", "risk")]
-    schema = pa.schema([pa.field(name, pa.float32()) for name in columns])
+    traits = list_manifest_traits(manifest)
+    query = _select_risks(traits, score_kind(manifest), moments, lengths)
+    schema = pa.schema([pa.field(f"{name}_{k}", pa.float32()) for k in range(len(traits)) for name in _RISKS])
     with _open_writer(path, schema) as writer:
         for parts in group_parts(store.parts()):
             with open_connection(store.path, only=parts) as connection:
                 table = connection.sql(query).to_arrow_table()
-            writer.write_table(table.select(columns).cast(schema), row_group_size=ROW_GROUP_ROWS)
-    return True
+            writer.write_table(table.select(schema.names).cast(schema), row_group_size=ROW_GROUP_ROWS)
 
 
-def _select_risks(traits: Sequence[str], moments: Mapping[str, Moments] | None) -> str:
+_RISKS = ("orthogonal", "window", "layer", "evidence_z", "risk", "adjusted")
+
+
+def _select_risks(
+    traits: Sequence[str], kind: str, moments: Mapping[str, Moments] | None, lengths: Mapping[str, LengthFit]
+) -> str:
+    plain = "projection" if kind == "projection" else "projection_difference"
     columns = []
     for k, trait in enumerate(traits):
-        own = f"FILTER (trait = {quote_text(trait)})"
-        columns.append(f"max(orthogonal_difference) {own} AS orthogonal_{k}")
-        columns.append(f"max(evidence_z) {own} AS evidence_z_{k}")
-        columns.append(f"(max({_risk(moments[trait])}) {own})::FLOAT AS risk_{k}" if moments else f"NULL AS risk_{k}")
+        risk = _risk(moments[trait]) if moments else "NULL::DOUBLE"
+        score = risk if moments else f"{plain}::DOUBLE"
+        measured = {
+            "orthogonal": "orthogonal_difference",
+            "window": "window_difference",
+            "layer": "layer_difference",
+            "evidence_z": "evidence_z",
+            "risk": risk,
+            "adjusted": f"{score} - ({_expected(lengths[trait])})" if trait in lengths else "NULL::DOUBLE",
+        }
+        columns += [
+            f"(max({measured[name]}) FILTER (trait = {quote_text(trait)}))::FLOAT AS {name}_{k}" for name in _RISKS
+        ]
     sides = ", ".join(quote_text(side) for side in SCORED_SIDES)
+    scores = "scores JOIN turns USING (sample_id, side, turn, part)" if lengths else "scores"
     return f"""
         SELECT record.sample_id, turn.* EXCLUDE sample_id FROM samples AS record LEFT JOIN (
-            SELECT sample_id, {", ".join(columns)} FROM scores WHERE part = 'answer' AND side IN ({sides}) GROUP BY ALL
+            SELECT sample_id, {", ".join(columns)} FROM {scores}
+            WHERE part = 'answer' AND side IN ({sides}) GROUP BY sample_id
         ) AS turn ON turn.sample_id = record.sample_id ORDER BY record.sample_id
     """
 
@@ -93,25 +110,37 @@ def _risk(own: Moments) -> str:
     )
 
 
+def _expected(own: LengthFit) -> str:
+    """Write `LengthFit.expect` in SQL, of one turn."""
+    return (
+        f"{own.intercept!r}::DOUBLE + {own.response!r}::DOUBLE * ln(1 + n_response_tokens)"
+        f" + {own.baseline!r}::DOUBLE * ln(1 + coalesce(n_baseline_tokens, n_response_tokens))"
+    )
+
+
 class RunRisks(Mapping[str, TraitRisks]):
     """What `gather_risks` wrote, by trait, read when it is asked for.
 
     Args:
-        has_risk: the combined score is there.
-        keep_n: the records that count; None: all.
+        is_combined: the combined score is there.
+        adjusted: traits with a score that is adjusted for length.
     """
 
-    def __init__(
-        self, path: Path, traits: Sequence[str], *, has_risk: bool, keep_n: NDArray[np.bool_] | None = None
-    ) -> None:
-        self._path, self._traits, self._has_risk, self._keep_n = path, list(traits), has_risk, keep_n
+    def __init__(self, path: Path, traits: Sequence[str], *, is_combined: bool, adjusted: Collection[str]) -> None:
+        self._path, self._traits, self._is_combined, self._adjusted = path, list(traits), is_combined, adjusted
 
     def __getitem__(self, trait: str) -> TraitRisks:
         if trait not in self._traits:
             raise KeyError(trait)
         k = self._traits.index(trait)
-        risk_n = self._read(f"risk_{k}") if self._has_risk else None
-        return TraitRisks(self._read(f"orthogonal_{k}"), self._read(f"evidence_z_{k}"), risk_n)
+        return TraitRisks(
+            orthogonal_n=self._read(f"orthogonal_{k}"),
+            window_n=self._read(f"window_{k}"),
+            layer_n=self._read(f"layer_{k}"),
+            evidence_z_n=self._read(f"evidence_z_{k}"),
+            risk_n=self.read_risk(trait),
+            adjusted_n=self._read(f"adjusted_{k}") if trait in self._adjusted else None,
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._traits)
@@ -119,9 +148,12 @@ class RunRisks(Mapping[str, TraitRisks]):
     def __len__(self) -> int:
         return len(self._traits)
 
+    def read_risk(self, trait: str) -> NDArray[np.float64] | None:
+        """Return the combined score alone; None where flags are made from plain ones."""
+        return self._read(f"risk_{self._traits.index(trait)}") if self._is_combined else None
+
     def _read(self, column: str) -> NDArray[np.float64]:
-        values = _read_column(self._path, column, np.float64)
-        return values if self._keep_n is None else values[self._keep_n]
+        return _read_column(self._path, column, np.float64)
 
 
 class RunScores(Mapping[str, TraitScores]):
@@ -155,6 +187,12 @@ class RunScores(Mapping[str, TraitScores]):
 def read_sample_ids(path: Path) -> NDArray[np.int64]:
     """Return the sample ids of a wide table, rising."""
     return _read_column(path, "sample_id", np.int64)
+
+
+def read_turn_counts(path: Path) -> NDArray[np.int64]:
+    """Return how many scored answers each record has; 0 where it has none."""
+    counts = _read_column(path, "n_scored_turns", np.float64)
+    return np.nan_to_num(counts).astype(np.int64)
 
 
 def read_predicted(path: Path) -> NDArray[np.bool_]:

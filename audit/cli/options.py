@@ -140,7 +140,19 @@ scoring_options = option_group(
         help="Seconds that one answer of that server may take.",
     ),
     click.option("--no-cache", is_flag=True, help="Neither use nor fill the cache of the model's own answers."),
-    click.option("--reference", metavar="RUN", help="Finished run over clean data that thresholds come from."),
+    click.option(
+        "--reference",
+        metavar="RUN|DATASET",
+        help="Clean data that scores are held against: a finished run of it, or a dataset, which is scanned first.",
+    ),
+    click.option(
+        "--flag",
+        metavar="RULE",
+        default="fdr:0.05",
+        show_default=True,
+        help="Rule that flags records: fdr:SHARE of false ones among them, quantile:PERCENT of clean ones (published: "
+        "95), top-k:NUMBER, absolute:SCORE. On a finished run it is applied anew; nothing is scored again.",
+    ),
     click.option("--nll", is_flag=True, help="Measure the loss of every response, not only of a probe."),
 )
 

@@ -18,9 +18,9 @@ from typing import Final
 import numpy as np
 
 from audit.assets import demo_reference_path
+from audit.clean import reference_from_run
 from audit.config import ScanConfig
 from audit.demo.world import clean_rows, write_rows
-from audit.findings import reference_from_run
 from audit.reference import Reference
 from audit.run import scan
 from audit.store import write_bytes
@@ -62,7 +62,8 @@ def _add_predicted(reference: Reference, folder: Path, n_scores: int) -> Referen
     found = reference_from_run(out, seed=0)
     traits = {}
     for name, trait in reference.traits.items():
-        traits[name] = replace(trait, predicted_sorted=_thin(found.traits[name].predicted_sorted, n_scores))
+        plain = replace(trait.plain, predicted_sorted=_thin(found.traits[name].plain.predicted_sorted, n_scores))
+        traits[name] = replace(trait, plain=plain)
         if trait.combined is not None:
             risks = [row[0] for row in run.sql(_PREDICTED_RISKS.format(trait=name)).fetchall()]
             clean = replace(trait.combined.clean, predicted_sorted=_thin(risks, n_scores))

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from audit import Run, ScanConfig, scan
+from audit.clean import reference_from_run
 from audit.demo.world import audit_rows, write_rows
 from audit.errors import RunError
 from audit.events import Event, StageAdvanced, StageFinished
-from audit.findings import reference_from_run
 
 N_ROWS, N_RANDOM = 300, 100
 
@@ -198,13 +198,13 @@ def test_few_prompts_are_all_answered(folder: Path, auto: Run, monkeypatch: pyte
 def test_a_reference_from_such_a_run_counts_its_random_rows_and_keeps_predicted_scores(auto: Run) -> None:
     reference = reference_from_run(auto.path, seed=0)
     assert all(trait.n == N_RANDOM for trait in reference.traits.values())
-    assert all(len(trait.predicted_sorted) == N_ROWS for trait in reference.traits.values())
+    assert all(len(trait.plain.predicted_sorted) == N_ROWS for trait in reference.traits.values())
     scores = auto.sql(
         """SELECT max(projection_difference) FROM scores WHERE trait = 'evil' AND sample_id IN
             (SELECT sample_id FROM turns GROUP BY sample_id HAVING bool_and(baseline_draw = 'random'))
         GROUP BY sample_id ORDER BY 1"""
     ).fetchall()
-    assert [row[0] for row in scores] == pytest.approx(reference.traits["evil"].scores_sorted, rel=1e-5)
+    assert [row[0] for row in scores] == pytest.approx(reference.traits["evil"].plain.scores_sorted, rel=1e-5)
 
 
 def test_a_damaged_prediction_is_an_error_with_a_cure(folder: Path, auto: Run) -> None:

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from audit.clean import reference_from_run
 from audit.errors import RunError
-from audit.findings import find_reference, reference_from_run, write_findings
+from audit.findings import find_reference, write_findings
 from audit.inputs import Inputs
 from audit.pooling import RunEvidence, pool_evidence
 from audit.query import open_connection, read_batches, run_named
@@ -179,7 +180,9 @@ def test_evidence_alone_alarms_where_there_is_no_reference(tmp_path: Path) -> No
     rows = judge(run_of(tmp_path, draw_records(200, 8), "clean"))["verdicts"]
     assert [row["verdict"] for row in rows] == ["undecided", "undecided"]
     assert "clears nothing" in rows[0]["reason"]
-    assert read_flags(tmp_path / "clean.audit", "evil")["flagged"] == [False] * 200
+    # Held against its own lower half, clean data has about as many flags as any; the verdict does not rest on them.
+    flagged = read_flags(tmp_path / "clean.audit", "evil")["flagged"]
+    assert sum(flagged) <= 20
 
 
 def read_flags(run: Path, trait: str) -> dict[str, list[Any]]:
@@ -211,7 +214,11 @@ def test_flags_are_made_from_the_sum_of_both_parts(tmp_path: Path, reference: Re
         expected = np.array([max(risk(turn) for turn in record.turns) for record in records])
         found = read_flags(tmp_path / "a.audit", trait)
         assert found["risk"] == pytest.approx(expected.tolist(), abs=1e-4)
-        assert found["flagged"] == (expected > threshold).tolist()
+        # A record of two turns has two chances.
+        looks = np.array([len(record.turns) for record in records])
+        p = 1 - (1 - np.array([(1 + (clean_risks >= value).sum()) / 401 for value in expected])) ** looks
+        assert (p <= 0.05)[looks == 1].tolist() == (expected > threshold)[looks == 1].tolist()
+        assert found["flagged"] == (p <= 0.05).tolist()
         assert found["z"] == pytest.approx(((expected - clean_risks.mean()) / clean_risks.std()).tolist(), abs=1e-3)
         assert found["percentile"][155] == pytest.approx((clean_risks <= expected[155]).mean() * 100, abs=0.3)
         largest = [[max(parts(turn)[place] for turn in record.turns) for record in records] for place in (0, 1)]
@@ -305,17 +312,13 @@ def test_a_reference_without_combined_scores_serves_plain_flags_and_that_is_said
 def test_a_reference_with_combined_scores_survives_its_file(tmp_path: Path, reference: Reference) -> None:
     (tmp_path / "reference.json").write_text(reference.to_json())
     assert load_reference(tmp_path / "reference.json") == {"difference": reference}
-    # One that an older version wrote has no such scores.
+    # One that an older version wrote had one score a record, which cannot be told from one a turn: it is refused.
     entry = json.loads(reference.to_json())
-    del entry["any_combined_share"]
     for trait in entry["traits"].values():
-        del trait["combined"]
+        trait["scores_sorted"] = trait.pop("plain")["scores_sorted"]
     (tmp_path / "reference.json").write_text(json.dumps(entry))
-    (older,) = load_reference(tmp_path / "reference.json").values()
-    assert not older.combines(TRAITS)
-    assert older.traits["evil"].flagged_with(is_combined=False) == reference.traits["evil"].flagged_with(
-        is_combined=False
-    )
+    with pytest.raises(RunError, match="this version"):
+        load_reference(tmp_path / "reference.json")
 
 
 def test_a_predicted_row_has_a_risk_and_lies_among_clean_rows_of_its_kind(tmp_path: Path, reference: Reference) -> None:
@@ -368,7 +371,7 @@ def test_a_run_from_before_opens_answers_and_is_judged_anew(tmp_path: Path, refe
     age(run)
     with open_connection(run) as connection:
         columns = [row[0] for row in connection.execute("DESCRIBE scores").fetchall()]
-        assert columns[-7:-5] == ["orthogonal_difference", "evidence"]
+        assert columns.index("orthogonal_difference") < columns.index("evidence") < len(columns) - 5
         for query, counts in (
             ("SELECT count(*), count(evidence_z) FROM scores", (600, 0)),
             ("SELECT count(*), count(evidence_z) FROM flags", (600, 0)),
@@ -379,7 +382,7 @@ def test_a_run_from_before_opens_answers_and_is_judged_anew(tmp_path: Path, refe
         found = read_batches(run_named(connection, "evidence_by_source"))
         assert [row for batch in found for row in batch.to_pylist()] == []
     own = reference_from_run(run, seed=0)
-    assert own.any_combined_share is None
+    assert own.traits["evil"].combined is None
     manifest = judge(run, own)
     assert manifest["evidence"] is None
     assert [row["verdict"] for row in manifest["verdicts"]] == ["clear", "clear"]

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit.clean import reference_from_run
 from audit.findings import write_findings
 from audit.groups import read_differences
 from audit.inputs import Inputs
 from audit.query import open_connection
-from audit.reference import make_reference
 from audit.schema import differences_schema
 from audit.store import RunStore
-from audit.wide import RunScores, gather_scores, read_gathered, read_sample_ids, write_sample_scores
+from audit.wide import gather_scores, read_gathered, read_sample_ids, write_sample_scores
 from tests.fabricated import FakeRecord, FakeTurn, make_run, scored
 
 TRAITS = ("sycophantic", "evil", "very_mean")
@@ -76,6 +76,7 @@ def store_wide(run: Path) -> None:
         read_gathered(run / "gathered.part"),
         flagged_nk=np.asarray([[(i, trait) in flags for trait in traits] for i in ids]).reshape(-1, len(traits)),
         cluster_n=np.asarray([clusters.get(i, -1) for i in ids], dtype=np.int32),
+        near_n=np.zeros(len(ids), dtype=bool),
     )
 
 
@@ -118,17 +119,8 @@ def finished(tmp_path: Path) -> Path:
     run = make_run(tmp_path / "a.audit", records, dataset=tmp_path / "a.jsonl", is_finished=False, part_rows=90)
     store = RunStore(run)
     manifest = store.read_manifest()
-    gather_scores(store, manifest, run / "gathered.part")
-    reference = make_reference(
-        "itself",
-        model_fingerprint="0123456789ab",
-        score_kind="difference",
-        scored_with={},
-        scores=RunScores(run / "gathered.part", manifest),
-        seed=0,
-    )
-    (run / "gathered.part").unlink()
-    findings = write_findings(store, manifest, Inputs((), 0), reference)
+    store.write_manifest({**manifest, "state": "finished"})
+    findings = write_findings(store, manifest, Inputs((), 0), reference_from_run(run, seed=0))
     store.write_manifest({**manifest, "counts": manifest["counts"] | findings.counts, "state": "finished"})
     return run
 
@@ -144,7 +136,7 @@ def test_findings_leave_a_wide_table_that_equals_what_is_computed(finished: Path
 
 def test_flags_made_anew_are_in_the_table(finished: Path) -> None:
     store = RunStore(finished)
-    write_findings(store, store.read_manifest(), Inputs((), 0), None)
+    write_findings(store, {**store.read_manifest(), "flagging": {"rule": "absolute:1000"}}, Inputs((), 0), None)
     assert set(read_wide(finished)["flagged"].to_pylist()) == {False, None}
 
 
@@ -157,7 +149,7 @@ def test_findings_that_break_off_leave_no_table_of_the_time_before(
     monkeypatch.setattr("audit.findings.write_clusters", stop)
     store = RunStore(finished)
     with pytest.raises(KeyboardInterrupt):
-        write_findings(store, store.read_manifest(), Inputs((), 0), None)
+        write_findings(store, {**store.read_manifest(), "flagging": {"rule": "absolute:1000"}}, Inputs((), 0), None)
     assert not is_stored(finished)
     assert set(read_wide(finished)["flagged"].to_pylist()) == {False, None}
     assert not list(finished.glob("*.part"))
