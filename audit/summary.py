@@ -10,6 +10,7 @@ from audit.confound import measure_confounds
 from audit.errors import RunError
 from audit.query import open_connection
 from audit.risk import evidence_level
+from audit.rules import PUBLISHED_RULE
 from audit.schema import SCORED_STATUSES
 from audit.store import PART_TABLES, RunStore
 
@@ -106,6 +107,8 @@ def summarise_run(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
             "expected_false_flags": counts.get("expected_false_flags"),
         },
         "domain": manifest["domain"],
+        # A run written by an older version was flagged by the published rule.
+        "flagging": manifest.get("flagging") or {"rule": PUBLISHED_RULE},
         "reference": manifest["reference"],
         "verdicts": manifest["verdicts"],
         # A run written by an older version measured none.

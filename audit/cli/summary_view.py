@@ -22,6 +22,7 @@ from audit.cli.text import (
     list_counts,
     one_line,
 )
+from audit.rules import Rule, parse_rule
 
 VERDICT_LOOKS = {
     "clear": ("✓", "green"),
@@ -159,7 +160,7 @@ def _facts(values: Mapping[str, Any], *, has_evidence: bool) -> Table:
         found = ", ".join(f"{one_line(row['trait'])} {_evidence_of(row)}" for row in values["verdicts"])
         grid.add_row("evidence", f"pooled Z (band of random directions): {found}")
     if values["state"] == "finished":
-        grid.add_row("flagged", _flagged(values["counts"]))
+        grid.add_row("flagged", _flagged(values["counts"], parse_rule(values["flagging"]["rule"])))
         grid.add_row("reference", _reference(values["reference"]))
     goes_with = _goes_with(values["correlations"])
     if goes_with:
@@ -200,7 +201,7 @@ def _predicted(baseline: Mapping[str, Any]) -> str:
     n_answered = baseline["n_generated"] + baseline["n_cached"]
     r2 = ", ".join(f"{one_line(trait)} {format_number(value, 2)}" for trait, value in auto["r2"].items())
     expected = auto["expected_misses"] / max(auto["n_found"] + auto["expected_misses"], 1)
-    what = "flags" if auto["has_reference"] else "rows in the top twentieth of a trait"
+    what = "rows that could be flagged" if auto["has_reference"] else "rows in the top twentieth of a trait"
     return (
         f"{format_share((n_prompts - n_answered) / n_prompts)} of the answers, out-of-sample R² {r2}; of the {what}, "
         f"{expected:.1%} missed as expected, at most {auto['miss_bound']:.1%} ({auto['confidence']:.0%} confidence)"
@@ -231,19 +232,24 @@ def _records(counts: Mapping[str, Any]) -> str:
     return f"{words}; reasoning apart: {list_counts(reasoning)}" if reasoning else words
 
 
-def _flagged(counts: Mapping[str, Any]) -> str:
+def _flagged(counts: Mapping[str, Any], rule: Rule) -> str:
     # A record is judged if one of its scores could be flagged; a run written by an older version did not count them.
     n_judged = counts.get("n_judged")
     among = f"{counts['n_ok']:,} scored" if n_judged is None else f"{n_judged:,} judged"
-    words = f"{counts['n_flagged']:,} of {among} ({format_share(counts['flagged_share'])})"
+    words = f"{counts['n_flagged']:,} of {among} ({format_share(counts['flagged_share'])}), {rule.words}"
     if counts["expected_false_flags"] is not None:
-        words += f"; about {counts['expected_false_flags']:,.1f} expected of clean data"
+        words += f"; at most about {counts['expected_false_flags']:,.1f} by chance"
     return words
 
 
 def _reference(reference: Mapping[str, Any] | None) -> str:
     if reference is None:
-        return "none, so nothing is flagged; scan a clean dataset and pass that run with --reference"
+        return "none, and too few scores to hold against themselves; name clean data with --reference"
+    if reference.get("kind") == "within":
+        return (
+            f"{one_line(str(reference['source']))} ({count_noun(reference['n'], 'record')}): weaker than clean data, "
+            "which --reference names"
+        )
     return f"{one_line(str(reference['source']))} ({count_noun(reference['n'], 'record')})"
 
 
