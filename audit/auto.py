@@ -7,7 +7,7 @@ cascade choose whose y′ is generated next. What is decided is written down, so
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
 from typing import Any
 
@@ -18,7 +18,7 @@ from audit.cascade import calibrate_chances, choose_random_rows, flag_chances, r
 from audit.events import Listener, StageAdvanced, StageFinished, StageStarted
 from audit.generation import Answering
 from audit.inputs import read_chosen, read_range
-from audit.known import KnownTurns, Prediction, ResponseTable, load_prediction, read_response_tables
+from audit.known import KnownTurn, KnownTurns, Prediction, ResponseTable, load_prediction, read_response_tables
 from audit.parts import find_gaps, split_blocks
 from audit.plan import Plan
 from audit.predict import cross_fit
@@ -63,7 +63,7 @@ def choose_baselines(
 
 
 def _open_known(store: RunStore, job: ScoringJob, prediction: Prediction | None) -> KnownTurns:
-    return KnownTurns(store, len(job.units) + len(job.orthogonal), job.reduction.shape[1], prediction)
+    return KnownTurns(store, len(job.directions), job.reduction.shape[1], prediction)
 
 
 def _read_all(store: RunStore, plan: Plan, job: ScoringJob, listener: Listener) -> None:
@@ -93,7 +93,7 @@ def _join(tables: Sequence[ResponseTable]) -> ResponseTable:
 
     return ResponseTable(
         [key for table in tables for key in table.keys],
-        *(joined(name) for name in ("prompt_n", "own_nk", "prompt_nk", "own_nr", "feature_nf", "evidence_nv")),
+        *(joined(field.name) for field in fields(ResponseTable)[1:]),
     )
 
 
@@ -172,8 +172,7 @@ class _Work:
         return _Turns(sample_ids, row_t, *(np.concatenate(each) for each in (prompts, counts, predictable)))
 
     def _tables(self) -> Iterator[ResponseTable]:
-        n_directions = len(self._job.units) + len(self._job.orthogonal)
-        return read_response_tables(self._store, n_directions, self._job.reduction.shape[1])
+        return read_response_tables(self._store, len(self._job.directions), self._job.reduction.shape[1])
 
     def _measure(self, rows: NDArray[np.int64], draw: str) -> list[TurnState]:
         """Generate y′ for the prompts of rows, and return the scored turns of those rows."""
@@ -192,8 +191,11 @@ class _Work:
                     state.rendered = state.tokens = state.baseline = state.baseline_tokens = state.evidence = None
                     if state.known is not None:
                         # A view would keep a whole part's values in memory.
-                        kept_v = state.known.evidence_v[: 2 * len(self._job.units)].copy()
-                        state.known = replace(state.known, evidence_v=kept_v)
+                        kept = {own.name: getattr(state.known, own.name).copy() for own in fields(KnownTurn)}
+                        kept["evidence_v"] = state.known.evidence_v[: 2 * len(self._job.units)].copy()
+                        state.known = KnownTurn(**kept)
+                        state.projection_k, state.prompt_projection_k = state.known.own_k, state.known.prompt_k
+                        state.window_k = state.known.window_w
                     states.append(state)
             self._listener(StageAdvanced(stage, len(block)))
         self._listener(StageFinished(stage))
@@ -218,10 +220,10 @@ class _Work:
         # Turns of one prompt share its baseline: it is learned once.
         learned_from, first = np.unique(prompts, return_index=True)
         fit = cross_fit(np.stack(features)[first], np.stack(outputs)[first], seed=self._plan.config.seed)
-        k, n_directions = len(self._job.units), len(self._job.units) + len(self._job.orthogonal)
+        k, n_flag = len(self._job.units), self._job.n_flag_directions
         error_k = np.sqrt((fit.residual_no[:, :k] ** 2).mean(axis=0))
         prediction = Prediction(fit.model, learned_from, fit.out_of_sample_no, error_k, random_ids)
-        return prediction, fit.r2_o[:k], fit.residual_no[:, :n_directions]
+        return prediction, fit.r2_o[:k], fit.residual_no[:, :n_flag]
 
     def _find_thresholds(
         self, reference: Reference | None, measured: Sequence[TurnState], rule: FlagRule
@@ -232,7 +234,7 @@ class _Work:
             is_combined = rule.moments is not None
             known = [own.flagged_with(is_combined=is_combined) for own in clean]
             return np.array([_find_threshold(parse_rule(self._plan.config.flag), turns) for turns in known]), True
-        scores = [_score(state, rule) for state in measured if _can_flag(state)]
+        scores = [self._score(state, rule) for state in measured if _can_flag(state)]
         return np.percentile(np.stack(scores), FLAG_PERCENTILE, axis=0), False
 
     def _flag(
@@ -243,7 +245,9 @@ class _Work:
         rule: FlagRule,
     ) -> NDArray[np.bool_]:
         flagged_ids = {
-            state.sample_id for state in states if _can_flag(state) and bool((_score(state, rule) > threshold_k).any())
+            state.sample_id
+            for state in states
+            if _can_flag(state) and bool((self._score(state, rule) > threshold_k).any())
         }
         return np.array([int(sample_id) in flagged_ids for sample_id in self._turns.sample_ids[rows]], dtype=bool)
 
@@ -251,14 +255,71 @@ class _Work:
         """Return the predicted scores of the turns that can flag a row, and the rows of those turns."""
         scores = []
         for table in self._tables():
-            n_directions = table.own_nk.shape[1]
-            difference_nk = table.own_nk - prediction.predict(table)[:, :n_directions]
+            n_flag = self._job.n_flag_directions
+            difference_nk = table.own_nk[:, :n_flag] - prediction.predict(table)[:, :n_flag]
             scores.append(rule.score(difference_nk, table.evidence_nv))
         return np.concatenate(scores)[self._turns.counts_t], self._turns.row_t[self._turns.counts_t]
+
+    def _score(self, state: TurnState, rule: FlagRule) -> NDArray[np.float64]:
+        assert state.known is not None
+        assert state.projection_k is not None
+        assert state.baseline_projection_k is not None
+        difference_k = (state.projection_k - state.baseline_projection_k)[: self._job.n_flag_directions]
+        score_k: NDArray[np.float64] = rule.score(difference_k[None], state.known.evidence_v[None])[0]
+        return score_k
 
 
 def _can_flag(state: TurnState) -> bool:
     return state.turn.part == "answer" and state.turn.side in SCORED_SIDES
+
+
+def _find_thresholds(
+        self, reference: Reference | None, measured: Sequence[TurnState], rule: FlagRule
+    ) -> tuple[NDArray[np.float64], bool]:
+        """Return the score of each trait above which y′ must be true: the reference's, or the top twentieth's."""
+        if reference is not None:
+            clean = [reference.traits[trait] for trait in self._job.units]
+            is_combined = rule.moments is not None
+            known = [own.flagged_with(is_combined=is_combined) for own in clean]
+            return np.array([_find_threshold(parse_rule(self._plan.config.flag), turns) for turns in known]), True
+        scores = [self._score(state, rule) for state in measured if _can_flag(state)]
+        return np.percentile(np.stack(scores), FLAG_PERCENTILE, axis=0), False
+
+    def _flag(
+        self,
+        rows: NDArray[np.int64],
+        states: Sequence[TurnState],
+        threshold_k: NDArray[np.float64],
+        rule: FlagRule,
+    ) -> NDArray[np.bool_]:
+        flagged_ids = {
+            state.sample_id
+            for state in states
+            if _can_flag(state) and bool((self._score(state, rule) > threshold_k).any())
+        }
+        return np.array([int(sample_id) in flagged_ids for sample_id in self._turns.sample_ids[rows]], dtype=bool)
+
+    def _predict_scores(self, prediction: Prediction, rule: FlagRule) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the predicted scores of the turns that can flag a row, and the rows of those turns."""
+        scores = []
+        for table in self._tables():
+            n_flag = self._job.n_flag_directions
+            difference_nk = table.own_nk[:, :n_flag] - prediction.predict(table)[:, :n_flag]
+            scores.append(rule.score(difference_nk, table.evidence_nv))
+        return np.concatenate(scores)[self._turns.counts_t], self._turns.row_t[self._turns.counts_t]
+
+    def _score(self, state: TurnState, rule: FlagRule) -> NDArray[np.float64]:
+        assert state.known is not None
+        assert state.projection_k is not None
+        assert state.baseline_projection_k is not None
+        difference_k = (state.projection_k - state.baseline_projection_k)[: self._job.n_flag_directions]
+        score_k: NDArray[np.float64] = rule.score(difference_k[None], state.known.evidence_v[None])[0]
+        return score_k
+
+
+def _can_flag(state: TurnState) -> bool:
+    return state.turn.part == "answer" and state.turn.side in SCORED_SIDES
+<<<<<<< HEAD
 
 
 def _score(state: TurnState, rule: FlagRule) -> NDArray[np.float64]:

@@ -3,8 +3,8 @@
 Kept in the run directory while a scan works, since the choice of the prompts to answer and the scores both need it.
 Knows files and arrays; does not read a model and decides nothing.
 
-Axes: n turn, k direction (the traits', then those orthogonal to the other traits, if any, in the same order), r reduced
-dimension, f feature, v what is known of a turn's evidence, o output (k, then r).
+Axes: n turn, k direction (those of `ScoringJob.directions`), w trait whose windows are read, r reduced dimension,
+f feature, v what is known of a turn's evidence, o output (k, then r).
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class ResponseTable:
         own_nk, prompt_nk: projection over the response, and at the last token before it.
         own_nr: mean hidden state over the response, reduced.
         feature_nf: what the baseline is predicted from; NaN where there is no prompt.
+        window_nw: the largest mean projection over a window of the response.
         evidence_nv: evidence along the traits' vectors, then its null variance, then what is only kept; no columns
             where evidence is not measured.
     """
@@ -49,6 +50,7 @@ class ResponseTable:
     prompt_nk: Floats
     own_nr: Floats
     feature_nf: Floats
+    window_nw: Floats
     evidence_nv: Floats
 
     def to_arrow(self) -> pa.Table:
@@ -57,7 +59,7 @@ class ResponseTable:
         fields = [*TURN_KEY, pa.field("prompt", pa.int64())]
         table = pa.table({**columns, "prompt": self.prompt_n}).cast(pa.schema(fields))
         values = np.concatenate([self.own_nk, self.prompt_nk, self.own_nr, self.feature_nf], axis=1)
-        for name, array in (("values", values), ("evidence", self.evidence_nv)):
+        for name, array in (("values", values), ("window", self.window_nw), ("evidence", self.evidence_nv)):
             # Parquet holds no lists of length 0.
             if width := array.shape[1]:
                 lists = pa.FixedSizeListArray.from_arrays(pa.array(array.ravel(), pa.float32()), width)
@@ -72,6 +74,7 @@ class KnownTurn:
     own_k: Floats
     prompt_k: Floats
     own_r: Floats
+    window_w: Floats
     evidence_v: Floats
     predicted_k: Floats
     predicted_r: Floats
@@ -143,9 +146,9 @@ def load_prediction(store: RunStore) -> Prediction:
 class KnownTurns:
     """Finds what is known of turns; fast where they are asked for in the order of the records."""
 
-    def __init__(self, store: RunStore, n_traits: int, n_reduced: int, prediction: Prediction | None) -> None:
+    def __init__(self, store: RunStore, n_directions: int, n_reduced: int, prediction: Prediction | None) -> None:
         self._store = store
-        self._n_traits, self._n_reduced = n_traits, n_reduced
+        self._n_directions, self._n_reduced = n_directions, n_reduced
         self._prediction = prediction
         self._random_ids = frozenset(() if prediction is None else prediction.random_ids.tolist())
         self._parts = store.parts(RESPONSES)
@@ -169,29 +172,33 @@ class KnownTurns:
 
     def _load(self, number: int) -> None:
         stored = pq.read_table(self._store.table_path(RESPONSES, self._parts[number]))
-        table = _from_arrow(stored, self._n_traits, self._n_reduced)
+        table = _from_arrow(stored, self._n_directions, self._n_reduced)
         if self._prediction is None:
-            predicted_no = np.full((len(table.keys), self._n_traits + self._n_reduced), np.nan, dtype=np.float32)
+            predicted_no = np.full((len(table.keys), self._n_directions + self._n_reduced), np.nan, dtype=np.float32)
         else:
             predicted_no = self._prediction.predict(table)
-        k = self._n_traits
+        k = self._n_directions
         predicted = (predicted_no[:, :k], predicted_no[:, k:])
-        rows = zip(table.own_nk, table.prompt_nk, table.own_nr, table.evidence_nv, *predicted, strict=True)
+        rows = zip(
+            table.own_nk, table.prompt_nk, table.own_nr, table.window_nw, table.evidence_nv, *predicted, strict=True
+        )
         self._at, self._found = number, {key: KnownTurn(*row) for key, row in zip(table.keys, rows, strict=True)}
 
 
-def read_response_tables(store: RunStore, n_traits: int, n_reduced: int) -> Iterator[ResponseTable]:
+def read_response_tables(store: RunStore, n_directions: int, n_reduced: int) -> Iterator[ResponseTable]:
     """Yield what was read of responses, part by part, in the order of the records."""
     for part in store.parts(RESPONSES):
-        yield _from_arrow(pq.read_table(store.table_path(RESPONSES, part)), n_traits, n_reduced)
+        yield _from_arrow(pq.read_table(store.table_path(RESPONSES, part)), n_directions, n_reduced)
 
 
 def _from_arrow(table: pa.Table, k: int, r: int) -> ResponseTable:
     keys = list(zip(*(table[name].to_pylist() for name in _KEY), strict=True))
     values = _read_lists(table, "values")
     own_nk, prompt_nk, own_nr, feature_nf = np.split(values, [k, 2 * k, 2 * k + r], axis=1)
-    evidence_nv = _read_lists(table, "evidence")
-    return ResponseTable(keys, table["prompt"].to_numpy(), own_nk, prompt_nk, own_nr, feature_nf, evidence_nv)
+    window_nw, evidence_nv = _read_lists(table, "window"), _read_lists(table, "evidence")
+    return ResponseTable(
+        keys, table["prompt"].to_numpy(), own_nk, prompt_nk, own_nr, feature_nf, window_nw, evidence_nv
+    )
 
 
 def _read_lists(table: pa.Table, name: str) -> Floats:

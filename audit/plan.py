@@ -34,7 +34,7 @@ from audit.specs import describe_specs
 from audit.store import RunStore, hash_file, identify_directory
 from audit.traits import TraitSpec
 from audit.turn_evidence import make_evidence_job
-from audit.vectors import PersonaVector, check_fit
+from audit.vectors import LayerRow, PersonaVector, check_fit, find_layer_rows
 
 BASELINE_CURE = f"choose {', '.join(BASELINE_KINDS)}, or the path of a dataset with ready responses"
 
@@ -76,6 +76,10 @@ class Plan:
             return {}
         parted = part_traits(self.config, self.vectors)
         return {trait: (self.layer(trait), parted[trait].unit_d) for trait in self.vectors}
+
+    def layer_rows(self) -> dict[str, tuple[LayerRow, ...]]:
+        """The rows that each trait's ensemble over layers is made of: its vector's own, also with --orthogonal."""
+        return {trait: find_layer_rows(vector, self.layer(trait)) for trait, vector in self.vectors.items()}
 
     def units(self) -> dict[str, tuple[int, NDArray[np.float32]]]:
         """Layer and unit direction, float32 [d], that each trait is scored along."""

@@ -31,6 +31,7 @@ def read_responses(samples: Sequence[Sample], job: ScoringJob) -> ResponseTable:
         tokenized,
         units={**job.directions, **reduced},
         batch_tokens=job.batch_tokens,
+        windowed=job.units,
         groups=groups,
         meter=meter,
     )
@@ -49,6 +50,7 @@ def read_responses(samples: Sequence[Sample], job: ScoringJob) -> ResponseTable:
         prompt_nk=found.prompt_projection_nk[finite_n, :k],
         own_nr=found.projection_nk[finite_n, k:],
         feature_nf=_describe_prompts(kept, found.prompt_projection_nk[finite_n]),
+        window_nw=found.window_nw[finite_n],
         evidence_nv=evidence_nv[finite_n],
     )
 

@@ -278,6 +278,7 @@ def open_job(plan: Plan) -> Iterator[ScoringJob]:
         specs=dict(plan.specs),
         evidence=plan.evidence(),
         orthogonal=plan.orthogonal(),
+        layer_rows=plan.layer_rows(),
     )
     if config.baseline_kind != "file":
         yield job

@@ -236,6 +236,7 @@ def _project(states: Sequence[TurnState], job: ScoringJob) -> None:
         units=job.directions,
         batch_tokens=job.batch_tokens,
         keep_mean_layer=job.difference_layer if baselines else None,
+        windowed=job.units,
         groups=groups,
         meter=meter,
     )
@@ -249,6 +250,7 @@ def _project(states: Sequence[TurnState], job: ScoringJob) -> None:
             continue
         state.projection_k = projections.projection_nk[row]
         state.prompt_projection_k = projections.prompt_projection_nk[row]
+        state.window_k = projections.window_nw[row]
         if evidence_nv is not None:
             take_evidence(state, evidence_nv[row], job)
         baseline_k = baseline_row = None
@@ -260,6 +262,7 @@ def _project(states: Sequence[TurnState], job: ScoringJob) -> None:
         if baseline_k is None or not _accept_baseline(state, baseline_k):
             continue
         if baseline_row is not None and projections.mean_nd is not None:
+            state.baseline_window_k = projections.window_nw[baseline_row]
             state.difference_r = (projections.mean_nd[row] - projections.mean_nd[baseline_row]) @ job.reduction
 
 
@@ -274,6 +277,7 @@ def _project_known(
         units=job.directions,
         batch_tokens=job.batch_tokens,
         keep_mean_layer=job.difference_layer,
+        windowed=job.units,
         groups=[sample_id for sample_id, _ in baselines],
     )
     assert projections.mean_nd is not None
@@ -284,6 +288,7 @@ def _project_known(
             state.status, state.reason = "overflow", f"the hidden states are not finite in {job.model.dtype}"
             continue
         state.projection_k, state.prompt_projection_k = state.known.own_k, state.known.prompt_k
+        state.window_k = state.known.window_w
         take_evidence(state, state.known.evidence_v, job)
         if state.is_predicted:
             if _accept_baseline(state, state.known.predicted_k):
@@ -291,6 +296,7 @@ def _project_known(
         elif state.baseline_tokens is not None:
             row = row_of[_baseline_key(state)]
             if _accept_baseline(state, projections.projection_nk[row]):
+                state.baseline_window_k = projections.window_nw[row]
                 state.difference_r = state.known.own_r - projections.mean_nd[row] @ job.reduction
 
 

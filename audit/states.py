@@ -18,6 +18,7 @@ from audit.model.evidence import EvidenceJob
 from audit.model.load import LoadedModel
 from audit.samples import Turn
 from audit.traits import TraitSpec
+from audit.vectors import LayerRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class ScoringJob:
         evidence: None where no evidence along vectors is measured.
         specs: the traits' specifications; empty where no prompted evidence is measured.
         orthogonal: trait → (layer, unit direction [d]) of what its vector has for itself; empty where that is not read.
+        layer_rows: trait → the rows that its ensemble over layers is made of; empty where that is not read.
     """
 
     model: LoadedModel
@@ -80,12 +82,37 @@ class ScoringJob:
     evidence: EvidenceJob | None = None
     specs: dict[str, TraitSpec] = field(default_factory=dict)
     orthogonal: dict[str, tuple[int, NDArray[np.float32]]] = field(default_factory=dict)
+    layer_rows: dict[str, tuple[LayerRow, ...]] = field(default_factory=dict)
 
     @property
     def directions(self) -> dict[str, tuple[int, NDArray[np.float32]]]:
-        """What states are projected on: the traits' directions, then those orthogonal to the other traits' vectors."""
+        """What states are projected on: the directions that flags may come from, then those of the layers' ensembles.
+
+        The former are the traits', then those orthogonal to the other traits' vectors: `n_flag_directions` together.
+        """
         # A space stands in no trait's name.
-        return {**self.units, **{f"{trait} alone": direction for trait, direction in self.orthogonal.items()}}
+        alone = {f"{trait} alone": direction for trait, direction in self.orthogonal.items()}
+        ensemble = {
+            self._name_row(trait, row): (row.layer, row.unit_d)
+            for trait, rows in self.layer_rows.items()
+            for row in rows
+        }
+        return {**self.units, **alone, **ensemble}
+
+    @property
+    def n_flag_directions(self) -> int:
+        """How many of the directions, the first ones, flags may come from."""
+        return len(self.units) + len(self.orthogonal)
+
+    def ensemble_columns(self, trait: str) -> list[tuple[int, float]]:
+        """Return the place of each of a trait's rows among the directions, with the length of the row."""
+        names = list(self.directions)
+        return [(names.index(self._name_row(trait, row)), row.length) for row in self.layer_rows.get(trait, ())]
+
+    def _name_row(self, trait: str, row: LayerRow) -> str:
+        """Return the name of a row's direction: the trait's own where that is the same, so that it is read once."""
+        layer, unit_d = self.units[trait]
+        return trait if layer == row.layer and np.array_equal(unit_d, row.unit_d) else f"{trait} at {row.layer}"
 
     @property
     def difference_layer(self) -> int:
@@ -104,7 +131,7 @@ class ScoringJob:
 class TurnState:
     """A turn on its way through a block: filled in step by step, written once.
 
-    Projections [k] are along `ScoringJob.directions`.
+    Projections [k] are along `ScoringJob.directions`, window maxima [k] along the traits' (`ScoringJob.units`) alone.
     """
 
     sample_id: int
@@ -125,6 +152,8 @@ class TurnState:
     projection_k: NDArray[np.float32] | None = None
     prompt_projection_k: NDArray[np.float32] | None = None
     baseline_projection_k: NDArray[np.float32] | None = None
+    window_k: NDArray[np.float32] | None = None
+    baseline_window_k: NDArray[np.float32] | None = None
     difference_r: NDArray[np.float32] | None = None
     evidence: TurnEvidence | None = None
     prompted: PromptedEvidence | None = None

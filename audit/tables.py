@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from audit.samples import Sample, SkippedSample, count_calls
+from audit.samples import Sample, SkippedSample, count_calls, hash_conversation
 from audit.schema import RANDOM_EVIDENCE, SAMPLES, SCORED_STATUSES, SCORES, TURN_KEY, TURNS, differences_schema
 from audit.states import ScoringJob, TurnState
 from audit.surface import describe_surface, is_refusal
@@ -52,6 +52,7 @@ def _samples_table(
                 "n_turns": _count_turns(record),
                 "status": status,
                 "reason": reason,
+                "content_id": hash_conversation(record.turns) if isinstance(record, Sample) else None,
                 **{column: _kept_text(record.kept.get(column)) for column in keep_columns},
             }
         )
@@ -137,9 +138,10 @@ def _scores_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
         "prompt_projection": _floats(prompt_nk[:, :k]),
     }
     columns |= _prediction_columns(states, job)
-    alone_nk = difference_nk[:, k:] if job.orthogonal else np.full((n, k), np.nan, dtype=np.float32)
+    alone_nk = difference_nk[:, k : 2 * k] if job.orthogonal else np.full((n, k), np.nan, dtype=np.float32)
     columns["orthogonal_difference"] = _floats(alone_nk)
-    columns |= dict.fromkeys(("window_difference", "layer_difference"), _floats(np.full((n, k), np.nan)))
+    columns["window_difference"] = _floats(_subtract_windows(states, k))
+    columns["layer_difference"] = _floats(_average_layers(difference_nk, job))
     columns |= _evidence_columns(states, job)
     columns |= _prompted_columns(states, k)
     return pa.table(columns).cast(SCORES)
@@ -149,6 +151,25 @@ def _floats(values_nk: NDArray[np.floating]) -> pa.Array:
     """Return a column: NaN marks what is missing, infinity what overflowed; in the table both are null."""
     finite_nk = np.where(np.isfinite(values_nk), values_nk, np.nan)
     return pa.array(finite_nk.ravel(), pa.float32(), from_pandas=True)
+
+
+def _subtract_windows(states: Sequence[TurnState], k: int) -> NDArray[np.float32]:
+    """Return window maxima [n, k] of responses minus those of their baselines; NaN without a baseline in tokens."""
+    difference_nk = np.full((len(states), k), np.nan, dtype=np.float32)
+    for row, state in enumerate(states):
+        if state.window_k is not None and state.baseline_window_k is not None:
+            difference_nk[row] = state.window_k - state.baseline_window_k
+    return difference_nk
+
+
+def _average_layers(difference_nk: NDArray[np.float32], job: ScoringJob) -> NDArray[np.float64]:
+    """Return the ensembles over layers [n, trait]: the mean over a trait's rows, each in lengths of the row."""
+    mean_nk = np.full((len(difference_nk), len(job.units)), np.nan)
+    for place, trait in enumerate(job.units):
+        if rows := job.ensemble_columns(trait):
+            columns, lengths = zip(*rows, strict=True)
+            mean_nk[:, place] = (difference_nk[:, columns] / np.array(lengths)).mean(axis=1)
+    return mean_nk
 
 
 def _prediction_columns(states: Sequence[TurnState], job: ScoringJob) -> dict[str, pa.Array]:
@@ -192,12 +213,17 @@ def _differences_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table
     rows = [(state, state.difference_r) for state in states if state.difference_r is not None]
     if not rows:
         return schema.empty_table()
-    # What half precision cannot hold is cut to the largest that it can: a direction is all that is read of it.
-    largest = float(np.finfo(np.float16).max)
-    vectors_nr = np.clip(np.stack([vector_r for _, vector_r in rows]), -largest, largest).astype(np.float16)
     columns = {name: [state.key[place] for state, _ in rows] for place, name in enumerate(KEY_COLUMNS)}
+    vectors_nr = _halve_precision(np.stack([vector_r for _, vector_r in rows]))
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(vectors_nr.ravel()), width)
     return pa.table({**columns, "difference": vectors}).cast(schema)
+
+
+def _halve_precision(vectors_nr: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Return vectors in half precision; one that it cannot hold is shortened as a whole, and keeps its direction."""
+    longest_n = np.abs(vectors_nr).max(axis=1, keepdims=True, initial=0.0)
+    shrink_n = np.minimum(float(np.finfo(np.float16).max) / np.maximum(longest_n, 1.0).astype(np.float64), 1.0)
+    return np.asarray((vectors_nr * shrink_n).astype(np.float16))
 
 
 def _random_evidence_table(states: Sequence[TurnState]) -> pa.Table:

@@ -121,9 +121,7 @@ def scan_pool(rows: Sequence[Row], folder: Path) -> tuple[Run, Pool]:
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / "rows.jsonl"
     write_rows(iter(rows), data, None)
-    run = scan(
-        ScanConfig(datasets=(str(data),), baseline="generate", evidence="full", out=str(folder / "rows.audit"))
-    )
+    run = scan(ScanConfig(datasets=(str(data),), baseline="generate", evidence="full", out=str(folder / "rows.audit")))
     return run, read_pool(run, rows)
 
 
@@ -141,8 +139,7 @@ def read_pool(run: Run, rows: Sequence[Row]) -> Pool:
         for trait in TRAITS
     ]
     table = run.sql(
-        "SELECT evidence, null_evidence FROM random_evidence "
-        f"WHERE layer = {LAYER} AND part = 'answer' ORDER BY {keys}"
+        f"SELECT evidence, null_evidence FROM random_evidence WHERE layer = {LAYER} AND part = 'answer' ORDER BY {keys}"
     ).to_arrow_table()
     random_tr, null_tr = (
         np.asarray(table[name].combine_chunks().flatten(), dtype=np.float64).reshape(-1, RANDOM_DIRECTIONS)
@@ -167,7 +164,12 @@ def make_reference(clean: Pool) -> Reference:
     mean_nk = clean.row_mean(plain_tk)
     traits = {}
     for k, trait in enumerate(TRAITS):
-        measured = (difference_tk[:, k].mean(), difference_tk[:, k].std(ddof=1), z_tk[:, k].mean(), z_tk[:, k].std(ddof=1))
+        measured = (
+            difference_tk[:, k].mean(),
+            difference_tk[:, k].std(ddof=1),
+            z_tk[:, k].mean(),
+            z_tk[:, k].std(ddof=1),
+        )
         moments = Moments(*(float(value) for value in measured))
         risk_t = moments.combine(difference_tk[:, k], z_tk[:, k])
         traits[trait] = TraitReference(

@@ -9,7 +9,7 @@ Source: arXiv 2507.21509, section 6.1 (projection of the mean response activatio
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from audit.model.evidence import EvidenceMeter
 from audit.model.load import LoadedModel
 from audit.model.passes import Places, hooked_blocks, run_turns
 from audit.model.turns import TokenizedTurn
+from audit.schema import WINDOW_TOKENS
 
 _Array = npt.NDArray[np.float32]
 Units = Mapping[str, tuple[int, _Array]]
@@ -36,12 +37,15 @@ class Projections:
         projection_nk: mean over the response tokens.
         prompt_projection_nk: at the last token before the response; NaN for a response without one before it.
         mean_nd: mean hidden state over the response tokens at one layer, if asked for.
+        window_nw: largest mean over consecutive response tokens, as many as a window has, of the units w that it was
+            asked for; of a response that is shorter than a window, the mean.
         is_widened_n: the turn was read again in float32, since its states overflow in the model's own type.
     """
 
     projection_nk: _Array
     prompt_projection_nk: _Array
     mean_nd: _Array | None
+    window_nw: _Array
     is_widened_n: npt.NDArray[np.bool_]
 
 
@@ -52,6 +56,7 @@ def project_turns(
     units: Units,
     batch_tokens: int,
     keep_mean_layer: int | None = None,
+    windowed: Collection[str] = (),
     groups: Sequence[int] | None = None,
     meter: EvidenceMeter | None = None,
 ) -> Projections:
@@ -60,13 +65,14 @@ def project_turns(
     States are taken to float32 before anything is summed; see `passes.run_turns` for how the turns are run.
 
     Args:
+        windowed: the units whose window maxima are read, in this order.
         groups: the group of every turn, such as its sample; None: every turn is a group of its own.
         meter: measures evidence on top of the states that pass its layer.
 
     Raises:
         ModelError: a single turn does not fit into the device's memory.
     """
-    reader = _Reader(model, tokenized, units, keep_mean_layer, meter)
+    reader = _Reader(model, tokenized, units, keep_mean_layer, windowed, meter)
     if reader.layers:
         widened = run_turns(model, reader, batch_tokens=batch_tokens, groups=groups)
         reader.projections.is_widened_n[widened] = True
@@ -82,6 +88,7 @@ class _Reader:
         tokenized: Sequence[TokenizedTurn],
         units: Units,
         keep_mean_layer: int | None,
+        windowed: Collection[str],
         meter: EvidenceMeter | None,
     ) -> None:
         self._model, self._meter = model, meter
@@ -101,10 +108,17 @@ class _Reader:
             for layer, columns in self._columns.items()
             if columns
         }
+        # Of these columns: which are windowed, and what they fill in.
+        window_of = {trait: w for w, trait in enumerate(windowed)}
+        self._windows = {
+            layer: [(place, window_of[traits[k]]) for place, k in enumerate(columns) if traits[k] in window_of]
+            for layer, columns in self._columns.items()
+        }
         projection_nk = np.full((len(tokenized), len(traits)), np.nan, dtype=np.float32)
         mean_nd = np.zeros((len(tokenized), model.d_hidden), np.float32) if keep_mean_layer else None
+        window_nw = np.full((len(tokenized), len(window_of)), np.nan, dtype=np.float32)
         is_widened_n = np.zeros(len(tokenized), dtype=bool)
-        self.projections = Projections(projection_nk, projection_nk.copy(), mean_nd, is_widened_n)
+        self.projections = Projections(projection_nk, projection_nk.copy(), mean_nd, window_nw, is_widened_n)
 
     def is_finite(self, positions: Sequence[int]) -> bool:
         """Tell whether all that was read of these turns is finite."""
@@ -168,11 +182,26 @@ class _Reader:
         own_td = states_td[torch.from_numpy(np.concatenate(wanted)).to(states_td.device)].float()
         if columns:
             dots_tk = (own_td @ self._units_dk[layer].to(own_td.device)).cpu().numpy()
+            windowed, windows = ([pair[side] for pair in self._windows[layer]] for side in (0, 1))
             for position, (begin, start, end) in spans.items():
                 with np.errstate(invalid="ignore"):
                     found.projection_nk[position, columns] = dots_tk[start:end].mean(axis=0, dtype=np.float64)
+                    if windows:
+                        found.window_nw[position, windows] = _find_window_maxima(dots_tk[start:end, windowed])
                 if start > begin:
                     found.prompt_projection_nk[position, columns] = dots_tk[begin]
         if found.mean_nd is not None and layer == self._mean_layer:
             means = [own_td[start:end].mean(dim=0) for _, start, end in spans.values()]
             found.mean_nd[list(spans)] = torch.stack(means).cpu().numpy()
+
+
+def _find_window_maxima(dots_tw: _Array) -> npt.NDArray[np.float64]:
+    """Return the largest mean over a window's tokens in a row [w]; of fewer tokens, the mean over all.
+
+    Sums run in float64, so that those of a long response lose nothing that float32 holds.
+    """
+    if len(dots_tw) <= WINDOW_TOKENS:
+        return np.asarray(dots_tw.mean(axis=0, dtype=np.float64))
+    sums_tw = np.cumsum(dots_tw, axis=0, dtype=np.float64)
+    within_tw = sums_tw[WINDOW_TOKENS:] - sums_tw[:-WINDOW_TOKENS]
+    return np.asarray(np.maximum(sums_tw[WINDOW_TOKENS - 1], within_tw.max(axis=0)) / WINDOW_TOKENS)

@@ -6,6 +6,7 @@ A record that cannot be scored is a `SkippedSample` whose reason is a code, a co
 tokenizers nor models.
 """
 
+from audit.samples.content import hash_conversation
 from audit.samples.copies import CopyCounts, copy_records
 from audit.samples.families import load_families
 from audit.samples.family import Conversation, Family, UnreadableRecord, answer_turn, rename_fields
@@ -37,6 +38,7 @@ __all__ = [
     "answer_turn",
     "copy_records",
     "count_calls",
+    "hash_conversation",
     "hash_source",
     "is_hub_id",
     "join_parts",

@@ -10,6 +10,7 @@ from audit.vectors.details import collect_details
 from audit.vectors.file import SUFFIX, VECTOR_FORMAT, load_vector, load_vectors, read_report, save_vector, vector_files
 from audit.vectors.fingerprint import Fingerprint
 from audit.vectors.fit import check_fit, is_same_model
+from audit.vectors.layer_rows import LayerRow, find_layer_rows
 from audit.vectors.orthogonal import Orthogonal, orthogonalise
 from audit.vectors.report import LayerAuc, find_auc, find_layer_arrays
 from audit.vectors.vector import LAYER_CONVENTION, PURPOSES, PersonaVector
@@ -22,6 +23,7 @@ __all__ = [
     "Added",
     "Fingerprint",
     "LayerAuc",
+    "LayerRow",
     "Orthogonal",
     "PersonaVector",
     "add_vectors",
@@ -31,6 +33,7 @@ __all__ = [
     "find_auc",
     "find_cached",
     "find_layer_arrays",
+    "find_layer_rows",
     "is_same_model",
     "list_cached",
     "load_vector",

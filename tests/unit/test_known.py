@@ -11,13 +11,13 @@ import pytest
 from audit.known import KnownTurns, ResponseTable, read_response_tables
 from audit.store import RESPONSES, Part, RunStore, write_table
 
-K, R, F = 4, 3, 5
+K, W, R, F = 6, 2, 3, 5
 
 
 def table(n_evidence: int) -> ResponseTable:
     draw = np.random.default_rng(0)
     keys = [(0, "response", 1, "answer"), (2, "chosen", 1, "answer"), (2, "chosen", 3, "reasoning")]
-    widths = (K, K, R, F, n_evidence)
+    widths = (K, K, R, F, W, n_evidence)
     values = [draw.normal(size=(len(keys), width)).astype(np.float32) for width in widths]
     if n_evidence:
         values[-1][1, 0] = np.nan
@@ -37,4 +37,5 @@ def test_a_table_comes_back_as_it_was(tmp_path: Path, n_evidence: int) -> None:
     assert known is not None
     np.testing.assert_array_equal(known.evidence_v, own.evidence_nv[1])
     np.testing.assert_array_equal(known.own_k, own.own_nk[1])
+    np.testing.assert_array_equal(known.window_w, own.window_nw[1])
     assert (len(known.predicted_k), len(known.predicted_r)) == (K, R)
