@@ -24,14 +24,18 @@ import torch
 _DATE_FORMAT = "%d %b %Y"
 TODAY = "26 Jul 2024"
 """What templates that print a date are given as today."""
+N_WINDOW = 16
+"""Tokens in a row that a window holds."""
 
 
 @dataclass(frozen=True)
 class OracleScore:
-    """What the definition gives for one response: float64 numbers, `nll` in nats per token."""
+    """What the definition gives for one response: float64 numbers, `nll` in nats per token, `length` of the row."""
 
     projection: float
     prompt_projection: float
+    window: float
+    length: float
     nll: float
     response_positions: tuple[int, ...]
 
@@ -61,11 +65,15 @@ def score_span(
     vector_d = vector_ld[layer].astype(np.float64)
     unit_d = vector_d / np.sqrt((vector_d**2).sum())
     mean_d = sum(hidden_td[position] for position in positions) / len(positions)
+    windows = [positions[first : first + N_WINDOW] for first in range(max(len(positions) - N_WINDOW, 0) + 1)]
+    window_means = [sum(hidden_td[position] for position in window) / len(window) @ unit_d for window in windows]
     log_p_tv = torch.log_softmax(output.logits[0].double(), dim=-1)
     losses = [-float(log_p_tv[position - 1, ids[position]]) for position in positions]
     return OracleScore(
         projection=float(mean_d @ unit_d),
         prompt_projection=float(hidden_td[positions[0] - 1] @ unit_d),
+        window=float(max(window_means)),
+        length=float(np.sqrt((vector_d**2).sum())),
         nll=float(np.mean(losses)),
         response_positions=tuple(positions),
     )

@@ -96,9 +96,16 @@ def test_generated_baselines_give_the_scores_of_a_full_scan_and_predicted_ones_s
         assert np.allclose(ours[name].to_numpy(), theirs[name].to_numpy(), atol=2e-4)
     difference = ours["projection_difference"].to_numpy()
     assert np.allclose(difference[is_true], theirs["projection_difference"].to_numpy()[is_true], atol=4e-4)
+    for name in ("window_difference", "layer_difference"):
+        wanted = theirs[name].to_numpy()[is_true]
+        assert np.allclose(ours[name].to_numpy()[is_true], wanted, atol=2e-4 * wanted.std()), name
     rest = ours.filter(~is_true)
     assert set(rest["baseline_kind"]) == {"predicted"}
     assert rest["baseline_response"].null_count() == len(rest)
+    # No window of a response that was never written is known; layers are predicted as projections are.
+    assert rest["window_difference"].null_count() == len(rest)
+    gap = rest["layer_difference"].to_numpy() - theirs.filter(~is_true)["layer_difference"].to_numpy()
+    assert gap.std() < 0.5 * theirs["layer_difference"].to_numpy().std()
     assert (rest["standard_error"] > 0).all()
     assert ours.filter(is_true)["standard_error"].null_count() == is_true.sum()
     gap = rest["projection"] - rest["predicted_baseline_projection"] - rest["projection_difference"]

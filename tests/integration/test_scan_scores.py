@@ -40,6 +40,21 @@ def rows_of(run: Run, query: str) -> list[dict[str, Any]]:
     return run.sql(query).to_arrow_table().to_pylist()
 
 
+def average_layers(
+    module: Any, tokenizer: Any, messages: list[Any], answer: dict[str, str], *, vector_ld: np.ndarray, layer: int
+) -> float:
+    """Return the mean over the layer and the two below it of the difference in lengths of the vector's row."""
+    found = []
+    for own_layer in (layer, layer - 1, layer - 2):
+        if own_layer < 1 or not vector_ld[own_layer].any():
+            continue
+        place = {"vector_ld": vector_ld, "layer": own_layer}
+        own = oracle.score_response(module, tokenizer, messages, **place)
+        baseline = oracle.score_response(module, tokenizer, [*messages[:-1], answer], **place)
+        found.append((own.projection - baseline.projection) / own.length)
+    return float(np.mean(found))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_scan_stores_what_the_definition_says(tmp_path: Path, family: str) -> None:
     rows = chats(14)
@@ -47,7 +62,8 @@ def test_a_scan_stores_what_the_definition_says(tmp_path: Path, family: str) -> 
     module, tokenizer = load_naively(family)
     stored = rows_of(run, "SELECT * FROM scores JOIN turns USING (sample_id, side, turn, part)")
     assert len(stored) == len(TRAITS) * sum(len(row["messages"]) // 2 for row in rows)
-    errors: dict[str, list[float]] = {"projection": [], "projection_difference": [], "prompt_projection": []}
+    names = ("projection", "projection_difference", "prompt_projection", "window_difference", "layer_difference")
+    errors: dict[str, list[float]] = {name: [] for name in names}
     values: dict[str, list[float]] = {name: [] for name in errors}
     for score in stored:
         messages = rows[score["sample_id"]]["messages"][: score["turn"] + 1]
@@ -61,6 +77,8 @@ def test_a_scan_stores_what_the_definition_says(tmp_path: Path, family: str) -> 
             "projection": own.projection,
             "projection_difference": own.projection - baseline.projection,
             "prompt_projection": own.prompt_projection,
+            "window_difference": own.window - baseline.window,
+            "layer_difference": average_layers(module, tokenizer, messages, answer, **place),
         }
         assert score["n_response_tokens"] == len(own.response_positions)
         for name, value in expected.items():

@@ -68,14 +68,15 @@ def overflowing(model: LoadedModel, *, only_narrow: bool = True) -> Iterator[Non
 
 def project(model: LoadedModel, batch_tokens: int = 200) -> Projections:
     turns, groups = conversations()
+    units = make_units(3, 2)
     return project_turns(
-        model, turns, units=make_units(3, 2), batch_tokens=batch_tokens, keep_mean_layer=3, groups=groups
+        model, turns, units=units, batch_tokens=batch_tokens, keep_mean_layer=3, windowed=units, groups=groups
     )
 
 
 def columns(found: Projections) -> np.ndarray:
     assert found.mean_nd is not None
-    return np.concatenate([found.projection_nk, found.prompt_projection_nk, found.mean_nd], axis=1)
+    return np.concatenate([found.projection_nk, found.prompt_projection_nk, found.mean_nd, found.window_nw], axis=1)
 
 
 # Gemma keeps the factor of its embedding in the model's type.

@@ -55,7 +55,9 @@ def n_hooks(model: LoadedModel) -> int:
 def test_projections_equal_hidden_states_times_units(family: str, way: Callable[[str], LoadedModel]) -> None:
     model = way(family)
     units = make_units(TOP, 1, TOP, 2)
-    found = project_turns(model, TURNS, units=units, batch_tokens=64, keep_mean_layer=2)
+    windowed = ("trait_3", "trait_0", "trait_1")
+    found = project_turns(model, TURNS, units=units, batch_tokens=64, keep_mean_layer=2, windowed=windowed)
+    assert found.window_nw.shape == (len(TURNS), 3)
     for n, turn in enumerate(TURNS):
         with torch.no_grad():
             output = model.module(torch.from_numpy(turn.ids[None].astype(np.int64)), output_hidden_states=True)
@@ -63,6 +65,10 @@ def test_projections_equal_hidden_states_times_units(family: str, way: Callable[
             dots_t = output.hidden_states[layer][0].numpy() @ unit_d
             assert found.projection_nk[n, k] == pytest.approx(dots_t[turn.start :].mean(), abs=2e-5)
             assert found.prompt_projection_nk[n, k] == pytest.approx(dots_t[turn.start - 1], abs=2e-5)
+            if f"trait_{k}" in windowed:
+                starts = range(turn.start, max(turn.start, len(turn.ids) - 16) + 1)
+                largest = max(dots_t[start : start + 16].mean() for start in starts)
+                assert found.window_nw[n, windowed.index(f"trait_{k}")] == pytest.approx(largest, abs=2e-5)
         assert found.mean_nd is not None
         mean_d = output.hidden_states[2][0, turn.start :].mean(dim=0).numpy()
         assert np.allclose(found.mean_nd[n], mean_d, atol=2e-5)
@@ -80,6 +86,41 @@ def test_a_response_at_the_very_start_has_no_prompt_projection() -> None:
     found = project_turns(load(), [make_turn(6, 0), make_turn(6, 2)], units=make_units(2), batch_tokens=64)
     assert np.isnan(found.prompt_projection_nk[:, 0]).tolist() == [True, False]
     assert np.isfinite(found.projection_nk).all()
+
+
+@pytest.mark.parametrize(("length", "n_windows"), [(1, 1), (15, 1), (16, 1), (17, 2), (60, 45)])
+def test_a_window_has_sixteen_tokens_or_the_whole_response(length: int, n_windows: int) -> None:
+    turn = make_turn(length + 3, 3)
+    units = make_units(TOP)
+    found = project_turns(load(), [turn], units=units, batch_tokens=64, windowed=units)
+    # Every window by itself, as a response of its own within the same conversation.
+    windows = [
+        dataclasses.replace(turn, ids=turn.ids[: start + 16], start=start, stop=min(start + 16, turn.stop))
+        for start in range(turn.start, turn.start + n_windows)
+    ]
+    means = project_turns(load(), windows, units=units, batch_tokens=64).projection_nk[:, 0]
+    assert found.window_nw[0, 0] == pytest.approx(means.max(), abs=2e-5)
+    assert (found.window_nw[0, 0] == found.projection_nk[0, 0]) == (length <= 16)
+
+
+def test_windows_of_a_long_response_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums over tens of thousands of tokens far from zero leave a window as exact as its tokens are."""
+    draw = np.random.default_rng(3)
+    states_td = (draw.normal(size=(50_000, models.D_HIDDEN)) + 300).astype(np.float32)
+    states_td[31_000:31_016] += np.float32(0.5)
+    turn = TokenizedTurn(np.zeros(50_000, dtype=np.int32), 1, 50_000, 1, truncated=False)
+    (layer, unit_d) = make_units(TOP)["trait_0"]
+    unit_d = np.abs(unit_d)
+
+    def feed(model: Any, reader: Any, **_: Any) -> list[int]:
+        reader._read(layer, torch.from_numpy(states_td)[None], {0: np.arange(50_000)})
+        return []
+
+    monkeypatch.setattr("audit.model.hidden.run_turns", feed)
+    found = project_turns(load(), [turn], units={"a": (layer, unit_d)}, batch_tokens=1, windowed=("a",))
+    dots_t = (states_td @ unit_d)[1:].astype(np.float64)
+    wanted = max(dots_t[start : start + 16].mean() for start in range(len(dots_t) - 15))
+    assert abs(found.window_nw[0, 0] - wanted) <= 4 * np.spacing(np.float32(wanted))
 
 
 def test_nothing_to_project_gives_empty_arrays() -> None:
@@ -191,18 +232,20 @@ def test_packed_scores_are_bitwise_the_same_under_other_budgets_and_neighbours(f
     turns, groups = make_conversations()
     units = make_units(TOP, 2)
 
-    def project(order: list[int], batch_tokens: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def project(order: list[int], batch_tokens: int) -> list[np.ndarray]:
         found = project_turns(
             model,
             [turns[n] for n in order],
             units=units,
             batch_tokens=batch_tokens,
             keep_mean_layer=TOP,
+            windowed=units,
             groups=[groups[n] for n in order],
         )
         back = np.argsort(order)
         assert found.mean_nd is not None
-        return found.projection_nk[back], found.prompt_projection_nk[back], found.mean_nd[back]
+        read = (found.projection_nk, found.prompt_projection_nk, found.mean_nd, found.window_nw)
+        return [values[back] for values in read]
 
     straight = list(range(len(turns)))
     wanted = project(straight, 256)
@@ -219,10 +262,11 @@ def test_every_family_of_the_tests_can_be_packed_and_gives_what_padding_gives(fa
     assert model.is_packable
     turns, groups = make_conversations()
     units = make_units(TOP)
-    packed = project_turns(model, turns, units=units, batch_tokens=300, groups=groups)
-    alone = project_turns(padded(model), turns, units=units, batch_tokens=300)
+    packed = project_turns(model, turns, units=units, batch_tokens=300, windowed=units, groups=groups)
+    alone = project_turns(padded(model), turns, units=units, batch_tokens=300, windowed=units)
     assert np.allclose(packed.projection_nk, alone.projection_nk, atol=3e-5)
     assert np.allclose(packed.prompt_projection_nk, alone.prompt_projection_nk, atol=3e-5)
+    assert np.allclose(packed.window_nw, alone.window_nw, atol=3e-5)
 
 
 def test_what_the_turns_of_a_group_share_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
