@@ -273,64 +273,6 @@ def _can_flag(state: TurnState) -> bool:
     return state.turn.part == "answer" and state.turn.side in SCORED_SIDES
 
 
-def _find_thresholds(
-        self, reference: Reference | None, measured: Sequence[TurnState], rule: FlagRule
-    ) -> tuple[NDArray[np.float64], bool]:
-        """Return the score of each trait above which y′ must be true: the reference's, or the top twentieth's."""
-        if reference is not None:
-            clean = [reference.traits[trait] for trait in self._job.units]
-            is_combined = rule.moments is not None
-            known = [own.flagged_with(is_combined=is_combined) for own in clean]
-            return np.array([_find_threshold(parse_rule(self._plan.config.flag), turns) for turns in known]), True
-        scores = [self._score(state, rule) for state in measured if _can_flag(state)]
-        return np.percentile(np.stack(scores), FLAG_PERCENTILE, axis=0), False
-
-    def _flag(
-        self,
-        rows: NDArray[np.int64],
-        states: Sequence[TurnState],
-        threshold_k: NDArray[np.float64],
-        rule: FlagRule,
-    ) -> NDArray[np.bool_]:
-        flagged_ids = {
-            state.sample_id
-            for state in states
-            if _can_flag(state) and bool((self._score(state, rule) > threshold_k).any())
-        }
-        return np.array([int(sample_id) in flagged_ids for sample_id in self._turns.sample_ids[rows]], dtype=bool)
-
-    def _predict_scores(self, prediction: Prediction, rule: FlagRule) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return the predicted scores of the turns that can flag a row, and the rows of those turns."""
-        scores = []
-        for table in self._tables():
-            n_flag = self._job.n_flag_directions
-            difference_nk = table.own_nk[:, :n_flag] - prediction.predict(table)[:, :n_flag]
-            scores.append(rule.score(difference_nk, table.evidence_nv))
-        return np.concatenate(scores)[self._turns.counts_t], self._turns.row_t[self._turns.counts_t]
-
-    def _score(self, state: TurnState, rule: FlagRule) -> NDArray[np.float64]:
-        assert state.known is not None
-        assert state.projection_k is not None
-        assert state.baseline_projection_k is not None
-        difference_k = (state.projection_k - state.baseline_projection_k)[: self._job.n_flag_directions]
-        score_k: NDArray[np.float64] = rule.score(difference_k[None], state.known.evidence_v[None])[0]
-        return score_k
-
-
-def _can_flag(state: TurnState) -> bool:
-    return state.turn.part == "answer" and state.turn.side in SCORED_SIDES
-<<<<<<< HEAD
-
-
-def _score(state: TurnState, rule: FlagRule) -> NDArray[np.float64]:
-    assert state.known is not None
-    assert state.projection_k is not None
-    assert state.baseline_projection_k is not None
-    difference_k = state.projection_k - state.baseline_projection_k
-    score_k: NDArray[np.float64] = rule.score(difference_k[None], state.known.evidence_v[None])[0]
-    return score_k
-
-
 def _find_threshold(rule: Rule, clean: CleanTurns) -> float:
     """Return the score that a turn must pass to be flagged at all."""
     if rule.kind == "absolute":

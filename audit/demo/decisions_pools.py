@@ -186,7 +186,7 @@ def make_reference(clean: Pool) -> Reference:
 
 @dataclass(frozen=True)
 class Judged:
-    """What the tool makes of a drawn dataset: risks [n, k], flags [n, k], the decision behind them, verdicts by trait."""
+    """What the tool makes of a drawn dataset: risks and flags [n, k], and the decision behind them."""
 
     risk_nk: Floats
     flagged_nk: Bools
