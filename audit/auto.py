@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.baseline_turns import RANDOM_DRAW
 from audit.cascade import calibrate_chances, choose_random_rows, flag_chances, run_cascade
 from audit.events import Listener, StageAdvanced, StageFinished, StageStarted
 from audit.generation import Answering
@@ -29,7 +30,7 @@ from audit.rules import Rule, parse_rule
 from audit.samples import Sample
 from audit.schema import SCORED_SIDES
 from audit.score import FLAG_PERCENTILE
-from audit.shard import BLOCK_ROWS, RANDOM_DRAW, score_turns
+from audit.shard import BLOCK_ROWS, score_turns
 from audit.states import ScoringJob, TurnState
 from audit.store import PREDICTION, RESPONSES, Part, RunStore, write_table
 
@@ -188,7 +189,8 @@ class _Work:
             for state in score_turns(block, self._job):
                 if state.baseline_projection_k is not None:
                     # Only the numbers are kept: texts and tokens of all rows would not fit into memory.
-                    state.rendered = state.tokens = state.baseline = state.baseline_tokens = state.evidence = None
+                    state.rendered = state.tokens = state.baseline = state.evidence = None
+                    state.baseline_texts = state.baseline_tokens = ()
                     if state.known is not None:
                         # A view would keep a whole part's values in memory.
                         kept = {own.name: getattr(state.known, own.name).copy() for own in fields(KnownTurn)}

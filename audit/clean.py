@@ -53,6 +53,8 @@ def describe_scoring(manifest: Mapping[str, Any]) -> dict[str, str]:
         "adapter": adapter["sha256"][:12] if adapter else "none",
         "turns": manifest["config"]["turns"],
     }
+    if manifest["config"].get("baseline_samples"):
+        described["number of baseline samples"] = str(manifest["config"]["baseline_samples"])
     if manifest["config"].get("orthogonal"):
         # What is left of a vector depends on all the others.
         described["set of orthogonal traits"] = ", ".join(sorted(vector["trait"] for vector in manifest["vectors"]))

@@ -21,6 +21,9 @@ BASELINE_KINDS = ("auto", "generate", "prompt", "none")
 GENERATED_BASELINES = ("auto", "generate")
 """Kinds for which whole answers are generated, here or by a server."""
 
+MAX_BASELINE_SAMPLES = 64
+"""What more would tell is little: the standard error falls with the root of their number."""
+
 EVIDENCE_LEVELS = ("off", "score", "full")
 PROMPTED_EVIDENCE = "prompt"
 
@@ -71,7 +74,8 @@ class ScanConfig:
         baseline: `generate`; `auto`, which generates where it can change a flag and predicts elsewhere, from 5,000
             distinct prompts on; `prompt`; `none`; or the path of a dataset with ready baseline responses.
         baseline_by: match a baseline file by rendered `prompt` or by `position`.
-        baseline_samples: 0: one greedy answer; K from 2 on: the mean over K sampled answers, with a standard error.
+        baseline_samples: 0: one greedy answer; K from 2 to 64: the mean over K answers that are drawn at temperature 1
+            and top-p 1, with a standard error. One drawn answer would carry noise and not tell how much: refused.
         baseline_server: URL of an OpenAI-compatible server that generates the baselines; None: generated here.
         baseline_server_model: the model's name on that server; None: its only one, or the one named like `model`.
         baseline_server_concurrency: requests that are under way at once.
@@ -153,6 +157,7 @@ class ScanConfig:
         _check_at_least("--limit", self.limit, 1)
         _check_at_least("--seed", self.seed, 0)
         self._check_server()
+        self._check_samples()
         if not 1 <= self.shard_rows <= MAX_SHARD_ROWS:
             raise ConfigError("--shard-rows", f"{self.shard_rows} is out of range", f"choose 1 to {MAX_SHARD_ROWS}")
         for trait in self.traits:
@@ -188,6 +193,17 @@ class ScanConfig:
             raise ConfigError("--baseline-server", finding, f"use --baseline {' or '.join(GENERATED_BASELINES)}")
         if self.baseline_server is None and self.baseline_server_model is not None:
             raise ConfigError("--baseline-server-model", "there is no server", "name it with --baseline-server URL")
+
+    def _check_samples(self) -> None:
+        n, option = self.baseline_samples, "--baseline-samples"
+        if n == 1:
+            finding = "one drawn answer carries chance, and nothing tells how much"
+            raise ConfigError(option, finding, "choose 2 or more, or 0 for one greedy answer")
+        if not 0 <= n <= MAX_BASELINE_SAMPLES:
+            raise ConfigError(option, f"{n} is out of range", f"choose 0, or 2 to {MAX_BASELINE_SAMPLES}")
+        if n and self.baseline not in GENERATED_BASELINES:
+            finding = f"nothing is generated with --baseline {self.baseline}"
+            raise ConfigError(option, finding, f"use --baseline {' or '.join(GENERATED_BASELINES)}, or leave it out")
 
     def _accept_paths(self) -> None:
         for name in ("datasets", "vectors"):

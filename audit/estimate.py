@@ -26,9 +26,8 @@ from audit.domain import PROBE_SAMPLES, choose_agreement_samples, choose_probe
 from audit.errors import CacheError
 from audit.events import Listener, Noted, StageFinished, StageStarted, Warned, ignore_events
 from audit.findings import find_reference
-from audit.generation import describe_generator, is_identified
+from audit.generation import describe_generator, is_identified, make_answers
 from audit.inputs import Inputs, read_chosen, survey_inputs
-from audit.model.generate import answer_prompts
 from audit.model.memory import count_weight_bytes, estimate_batch_bytes, estimate_evidence_bytes
 from audit.plan import (
     Plan,
@@ -40,6 +39,7 @@ from audit.plan import (
     refuse_other_model,
     refuse_other_settings,
     start_manifest,
+    warn_of_cut_answers,
 )
 from audit.run import open_job
 from audit.samples import STDIN, Sample
@@ -76,14 +76,14 @@ class Timing:
 
     Attributes:
         n_tokens: prompt and response tokens of their turns.
-        scoring_s, n_prompts, generating_s, loss_s: of the last round.
+        scoring_s, n_answers, generating_s, loss_s: of the last round.
         row_bytes, part_bytes: on disk, for every record and beside that for every part.
     """
 
     n_rows: int
     n_tokens: int
     scoring_s: float
-    n_prompts: int
+    n_answers: int
     generating_s: float
     loss_s: float
     row_bytes: float
@@ -98,7 +98,9 @@ class Estimate:
         n_done: records that an unfinished scan of these settings has scored already.
         n_parts: parts of turns that would be scored.
         n_prompts: distinct prompts that need an answer of the model's own.
-        n_generated: those of them that are neither cached nor predicted.
+        n_answers_each: answers to each of them: 1, or as many as are drawn.
+        n_cached: answers that the cache has.
+        n_generated: answers that are neither cached nor predicted.
         seconds: by stage.
         disk_bytes: the finished run directory.
         weight_bytes: the model alone; `memory_bytes` is the peak of the process.
@@ -114,6 +116,7 @@ class Estimate:
     prompt_tokens: Count
     response_tokens: Count
     n_prompts: Count
+    n_answers_each: int
     n_cached: Count
     n_generated: Count
     seconds: dict[str, float]
@@ -132,8 +135,13 @@ class Estimate:
             values[name] = value.to_json() if isinstance(value, Count) else value
         total = {name: round(getattr(self.total_s, name), 1) for name in ("value", "low", "high")}
         seconds = {stage: round(value, 1) for stage, value in self.seconds.items()}
-        share = self.n_generated.value / self.n_prompts.value if self.n_prompts.value else 0.0
-        return {**values, "seconds": seconds, "total_s": total, "share_generated": round(share, 4)}
+        return {**values, "seconds": seconds, "total_s": total, "share_generated": round(self.share_generated, 4)}
+
+    @property
+    def share_generated(self) -> float:
+        """The share of all answers that would be generated; 0 where none is needed."""
+        n_answers = self.n_prompts.value * self.n_answers_each
+        return self.n_generated.value / n_answers if n_answers else 0.0
 
 
 AUTO_SHARES = (0.5, 0.1, 1.0)
@@ -141,16 +149,21 @@ AUTO_SHARES = (0.5, 0.1, 1.0)
 are flagged, which no look at the prompts tells. Measured: .37 with one row in eight flagged, .74 with three."""
 
 
-def count_to_generate(baseline: str, n_prompts: Count, n_cached: Count) -> Count:
-    """Return how many answers the model would generate for a baseline, of so many distinct prompts."""
+def count_to_generate(baseline: str, n_prompts: Count, n_cached: Count, n_answers_each: int = 1) -> Count:
+    """Return how many answers the model would generate for a baseline, of so many distinct prompts.
+
+    Args:
+        n_cached: answers that the cache has.
+        n_answers_each: answers to each prompt.
+    """
     if baseline not in ("auto", "generate", "prompt"):
         return Count(0.0, 0.0, 0.0)
     is_predicted = baseline == "auto" and n_prompts.value >= LEAST_PROMPTS
     share, low, high = AUTO_SHARES if is_predicted else (1.0, 1.0, 1.0)
     return Count(
-        share * max(n_prompts.value - n_cached.value, 0.0),
-        low * max(n_prompts.low - n_cached.high, 0.0),
-        high * max(n_prompts.high - n_cached.low, 0.0),
+        share * max(n_prompts.value * n_answers_each - n_cached.value, 0.0),
+        low * max(n_prompts.low * n_answers_each - n_cached.high, 0.0),
+        high * max(n_prompts.high * n_answers_each - n_cached.low, 0.0),
     )
 
 
@@ -182,8 +195,9 @@ def estimate_scan(config: ScanConfig, *, listener: Listener = ignore_events) -> 
             listener(Noted(note))
         manifest = start_manifest(plan)
         reference, notice = find_reference(manifest, config.reference, config.seed)
-        if notice is not None:
-            listener(Warned(notice))
+        warnings = [words for words in (notice, warn_of_cut_answers(server)) if words is not None]
+        for words in warnings:
+            listener(Warned(words))
         if earlier is not None:
             refuse_other_model(store, earlier, manifest)
         with open_job(plan) as job:
@@ -195,7 +209,7 @@ def estimate_scan(config: ScanConfig, *, listener: Listener = ignore_events) -> 
     return replace(
         estimate,
         model={**estimate.model, **manifest["model"]["forward"]},
-        notices=[*estimate.notices, *([notice] if notice is not None else [])],
+        notices=[*estimate.notices, *warnings],
         disk_bytes=estimate.disk_bytes + kept_bytes,
     )
 
@@ -228,20 +242,17 @@ def _time_round(plan: Plan, job: ScoringJob, samples: Sequence[Sample]) -> Timin
         # How fast a server answers shows when it is asked; here its answers are as good as empty.
         answers = [Answer("-", 1, True)] * len(prompts)
         if plan.generation is not None:
-            answers = answer_prompts(
-                job.model,
-                prompts,
-                max_new_tokens=plan.config.max_new_tokens,
-                max_tokens=job.max_tokens,
-                batch_tokens=job.batch_tokens,
-                seed=job.seed,
-                way=plan.generation,
-            )
+            answers = make_answers(plan, job, [(prompt, 0) for prompt in prompts])
         generating_s = time.monotonic() - began
         sheet.add_prompts(prompts)
         sheet.draw_all()
+        # One answer a prompt is timed; in the place of its others stand those of other prompts, which are as long.
         sheet.add_answers(
-            {sheet.generator.key(prompt): given for prompt, given in zip(prompts, answers, strict=True)},
+            {
+                key: answers[(place + sample) % len(answers)]
+                for place, prompt in enumerate(prompts)
+                for sample, key in enumerate(sheet.generator.keys(prompt))
+            },
             is_cached=False,
         )
         began = time.monotonic()
@@ -260,7 +271,7 @@ def _time_round(plan: Plan, job: ScoringJob, samples: Sequence[Sample]) -> Timin
         n_rows=len(samples),
         n_tokens=n_tokens,
         scoring_s=scoring_s,
-        n_prompts=len(prompts),
+        n_answers=len(prompts),
         generating_s=generating_s,
         loss_s=loss_s,
         row_bytes=row_bytes,
@@ -287,11 +298,12 @@ def _combine(
 ) -> Estimate:
     config, model = plan.config, plan.model
     n_prompts, n_cached = _count_prompts(plan, job, work, listener)
-    n_generated = count_to_generate(config.baseline, n_prompts, n_cached)
+    n_answers_each = describe_generator(plan, job.max_tokens).n_answers
+    n_generated = count_to_generate(config.baseline, n_prompts, n_cached, n_answers_each)
     left = 1 - n_done / work.n_records
     n_tokens = work.prompt_tokens.value + work.response_tokens.value
     scoring_s = left * timing.scoring_s * n_tokens / timing.n_tokens if timing.n_tokens else 0.0
-    generating_s = timing.generating_s * n_generated.value / timing.n_prompts if timing.n_prompts else 0.0
+    generating_s = timing.generating_s * n_generated.value / timing.n_answers if timing.n_answers else 0.0
     # Prompts are listed before they are answered, so that the data is read and tokenised once more.
     n_passes = 2 if config.baseline_kind == "generate" else 1
     seconds = {
@@ -328,6 +340,7 @@ def _combine(
         prompt_tokens=work.prompt_tokens,
         response_tokens=work.response_tokens,
         n_prompts=n_prompts,
+        n_answers_each=n_answers_each,
         n_cached=n_cached,
         n_generated=n_generated,
         seconds=seconds,
@@ -349,7 +362,7 @@ def _count_found_bytes(n_traits: int) -> int:
 
 
 def _count_prompts(plan: Plan, job: ScoringJob, work: Workload, listener: Listener) -> tuple[Count, Count]:
-    """Return the distinct prompts that need an answer, and how many of them the cache has."""
+    """Return the distinct prompts that need an answer, and how many answers to them the cache has."""
     config = plan.config
     nothing = Count(0.0, 0.0, 0.0)
     if not _has_own_answers(job):
@@ -365,16 +378,17 @@ def _count_prompts(plan: Plan, job: ScoringJob, work: Workload, listener: Listen
     if config.no_cache or not is_identified(generator) or not prompts:
         return n_prompts, nothing
     try:
-        found = peek_cache(cache_path(), [generator.key(prompt) for prompt in prompts])
+        keys = [key for prompt in prompts for key in generator.keys(prompt)]
+        found = peek_cache(cache_path(), keys)
     except CacheError as error:
         listener(Warned(f"the cache of answers is not counted: {error}"))
         return n_prompts, nothing
-    share = len(found) / len(prompts)
+    share = len(found) / len(keys)
     if n_prompts.value == len(prompts):
         return n_prompts, Count(*[float(len(found))] * 3)
     half = 1.959964 * (share * (1 - share) / len(prompts)) ** 0.5
     shares = (share, max(share - half, 0.0), min(share + half, 1.0))
-    return n_prompts, Count(*(n_prompts.value * each for each in shares))
+    return n_prompts, Count(*(n_prompts.value * generator.n_answers * each for each in shares))
 
 
 def _peak_bytes() -> int:

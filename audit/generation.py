@@ -1,9 +1,10 @@
-"""Generation as a stage of its own: every distinct prompt of a run is answered once, before anything is scored.
+"""Generation as a stage of its own: every distinct prompt of a run is answered before anything is scored, once or as
+often as answers are drawn.
 
 Prompts are listed in the order of the data and answered in shards of fixed places on that list. A shard with a missing
 answer is generated as a whole, and of what was known already the known answer stays: which prompts share a batch
 depends on the data and the settings, never on a kill or on what the cache holds. A server is asked for the missing
-answers alone, and each is kept as it comes. Knows nothing of scores.
+answers alone, one by one, and each is kept as it comes. Knows nothing of scores.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from audit.answers import (
     ALL,
@@ -24,20 +26,25 @@ from audit.answers import (
     cache_path,
     open_cache,
     open_sheet,
+    seed_of,
+    wire_seed_of,
 )
 from audit.errors import CacheError, ServerError
 from audit.events import Listener, Noted, StageAdvanced, StageFinished, StageStarted, Warned
-from audit.model.generate import GENERATION_PARAMETERS, GENERATION_VERSION, answer_prompts
+from audit.model.generate import GENERATION_VERSION, SAMPLING_PARAMETERS, answer_prompts, sample_answers
 from audit.model.wiring import count_answer_tokens, wire_prompt, wire_stops
 from audit.plan import Plan
 from audit.samples import Sample
-from audit.server import COMPLETION_PARAMETERS, CompletionServer, Request, ask_server
+from audit.server import CompletionServer, Request, ask_server
 from audit.shard import BLOCK_ROWS, list_prompts
 from audit.states import ScoringJob
 
 SHARD_PROMPTS = 256
-"""Prompts that are answered together, and what a kill can cost. Measured on the demo rows with one thread: 512 save
+"""Answers that are made together, and what a kill can cost. Measured on the demo rows with one thread: 512 save
 a tenth at most; a change of it changes which prompts share a batch (GENERATION_VERSION)."""
+
+LEAST_COMPARED = 8
+"""Prompts whose drawn answers are all the same, from which on that is no chance."""
 
 SERVER_VERSION = 1
 """Raised when a change of what a server is asked may change an answer."""
@@ -48,8 +55,8 @@ class Answering:
 
     def __init__(self, plan: Plan, sheet: AnswerSheet, cache: AnswerCache | None, listener: Listener) -> None:
         self.sheet = sheet
+        self._plan = plan
         self._config = plan.config
-        self._way = plan.generation
         self._server = plan.server
         self._cache = cache
         self._listener = listener
@@ -76,12 +83,26 @@ class Answering:
         n_settled = n_answered + n_failed
         if n_settled == n_drawn:
             return
-        self._listener(StageStarted("generating", n_drawn, "prompts", done=n_settled))
+        unit = "answers" if self.sheet.generator.n_samples else "prompts"
+        self._listener(StageStarted("generating", n_drawn, unit, done=n_settled))
         if self._server is None:
             self._generate(draw, job)
         else:
             self._ask(draw, self._server, job)
         self._listener(StageFinished("generating"))
+
+    def explain_sameness(self) -> str | None:
+        """Return what to say where drawn answers do not differ, so that their spread says nothing."""
+        if not self.sheet.generator.n_samples:
+            return None
+        n_compared, n_varied = self.sheet.count_varied()
+        if n_varied or n_compared < LEAST_COMPARED:
+            return None
+        who = "the model" if self._server is None else "the server (does it ignore temperature and seed?)"
+        return (
+            f"the answers drawn to each of {n_compared:,} prompts are all the same: {who} draws nothing, and standard "
+            "errors of 0 say nothing"
+        )
 
     def list_prompts(self, samples: Iterable[Sample], n_samples: int, job: ScoringJob) -> int:
         """Put the prompts of the samples on the sheet, unless they are there; return how many distinct ones it has."""
@@ -102,7 +123,7 @@ class Answering:
             missing = [line.key for line in shard if not line.is_answered]
             # Another process may have answered them by now.
             if missing and (wanted := set(missing) - self._take_cached(missing)):
-                answers = self._answer_all([line.prompt for line in shard], job)
+                answers = make_answers(self._plan, job, [(line.prompt, line.sample) for line in shard])
                 new = {line.key: given for line, given in zip(shard, answers, strict=True) if line.key in wanted}
                 self.sheet.add_answers(new, is_cached=False)
                 self._keep(new)
@@ -130,7 +151,7 @@ class Answering:
 
     def _list_requests(self, draw: str, job: ScoringJob) -> Iterator[Request]:
         """Yield what a server has to be asked; a prompt that leaves no room has an empty answer, as it would here."""
-        options = {"seed": job.seed, **wire_stops(job.model)}
+        stops, is_drawn = wire_stops(job.model), bool(self.sheet.generator.n_samples)
         for shard in self.sheet.read_shards(draw, SHARD_PROMPTS):
             missing = [line.key for line in shard if not line.is_answered]
             found = self._take_cached(missing)
@@ -142,21 +163,11 @@ class Answering:
                 text, n_tokens, own = wire_prompt(job.model, line.prompt, job.max_tokens)
                 room = min(self._config.max_new_tokens, job.max_tokens - n_tokens)
                 if room > 0 and n_tokens:
-                    yield Request(line.key, text, room, {**options, **own})
+                    seed = wire_seed_of(job.seed, line.prompt, line.sample) if is_drawn else job.seed
+                    yield Request(line.key, text, room, {"seed": seed, **stops, **own})
                 else:
                     self.sheet.add_answers({line.key: Answer("", 0, False)}, is_cached=False)
                     self._listener(StageAdvanced("generating", 1))
-
-    def _answer_all(self, prompts: Sequence[str], job: ScoringJob) -> list[Answer]:
-        return answer_prompts(
-            job.model,
-            prompts,
-            max_new_tokens=self._config.max_new_tokens,
-            max_tokens=job.max_tokens,
-            batch_tokens=job.batch_tokens,
-            seed=job.seed,
-            way=self._way,
-        )
 
     def _take_cached(self, keys: Sequence[bytes]) -> set[bytes]:
         """Copy the answers that the cache has to the sheet, and return their keys."""
@@ -181,6 +192,25 @@ class Answering:
     def _give_up_cache(self, error: CacheError) -> None:
         self._cache = None
         _warn_of_cache(error, self._listener)
+
+
+def make_answers(plan: Plan, job: ScoringJob, asked: Sequence[tuple[str, int]]) -> list[Answer]:
+    """Let the model answer prompts as a scan has it: greedily, or by the numbers of the sample behind each prompt.
+
+    Raises:
+        ModelError: a single prompt does not fit into the device's memory.
+    """
+    prompts = [prompt for prompt, _ in asked]
+    limits: dict[str, Any] = {
+        "max_new_tokens": plan.config.max_new_tokens,
+        "max_tokens": job.max_tokens,
+        "batch_tokens": job.batch_tokens,
+        "way": plan.generation,
+    }
+    if plan.config.baseline_samples:
+        seeds = [seed_of(job.seed, prompt, sample) for prompt, sample in asked]
+        return sample_answers(job.model, prompts, seeds=seeds, temperature=SAMPLING_PARAMETERS["temperature"], **limits)
+    return answer_prompts(job.model, prompts, seed=job.seed, **limits)
 
 
 @contextmanager
@@ -223,9 +253,10 @@ def describe_generator(plan: Plan, max_tokens: int) -> Generator:
                 "server": {"model": plan.server.model, "root": plan.server.root},
                 "template": model.template.name,
                 "stops": wire_stops(model),
-                "parameters": COMPLETION_PARAMETERS,
+                "parameters": plan.answer_parameters,
                 **limits,
             },
+            n_samples=config.baseline_samples,
         )
     return Generator(
         model=model.id,
@@ -238,9 +269,10 @@ def describe_generator(plan: Plan, max_tokens: int) -> Generator:
             "dtype": model.dtype,
             "template": model.template.name,
             "stop_ids": list(model.stop_ids),
-            "parameters": GENERATION_PARAMETERS,
+            "parameters": plan.answer_parameters,
             **limits,
         },
+        n_samples=config.baseline_samples,
     )
 
 

@@ -24,12 +24,12 @@ from audit.errors import MissingDataError, RunError, VectorError
 from audit.inputs import Inputs
 from audit.model.chat import TEMPLATE_DATE
 from audit.model.evidence import EvidenceJob
-from audit.model.generate import GENERATION_PARAMETERS, choose_way
+from audit.model.generate import GENERATION_PARAMETERS, SAMPLING_PARAMETERS, choose_way
 from audit.model.load import LoadedModel, load_model
 from audit.model.precision import matmul_way
 from audit.samples import is_hub_id
 from audit.schema import FORMAT_VERSION
-from audit.server import COMPLETION_PARAMETERS, CompletionServer, connect_server, is_same_model
+from audit.server import CompletionServer, connect_server, is_same_model, sampling
 from audit.specs import describe_specs
 from audit.store import RunStore, hash_file, identify_directory
 from audit.traits import TraitSpec
@@ -58,6 +58,13 @@ class Plan:
     generation: str | None = None
     server: CompletionServer | None = None
     specs: Mapping[str, TraitSpec] = field(default_factory=dict)
+
+    @property
+    def answer_parameters(self) -> dict[str, Any]:
+        """How the model, here or on a server, makes its own answers."""
+        if self.server is not None:
+            return dict(self.server.parameters)
+        return SAMPLING_PARAMETERS if self.config.baseline_samples else GENERATION_PARAMETERS
 
     def layer(self, trait: str) -> int:
         """The layer that a trait is scored at."""
@@ -160,7 +167,7 @@ def choose_generation(config: ScanConfig, model: LoadedModel) -> str | None:
 
 
 def find_server(config: ScanConfig) -> CompletionServer | None:
-    """Return the server that answers prompts in a scan; None where there is none.
+    """Return the server that answers prompts in a scan, and how it does; None where there is none.
 
     Raises:
         ConfigError: it is not clear which of its models answers.
@@ -168,11 +175,22 @@ def find_server(config: ScanConfig) -> CompletionServer | None:
     """
     if config.baseline_server is None:
         return None
-    return connect_server(
+    server = connect_server(
         config.baseline_server,
         model=config.baseline_server_model,
         audited=config.model or DEMO_MODEL_ID,
         timeout_s=config.baseline_server_timeout,
+    )
+    return sampling(server) if config.baseline_samples else server
+
+
+def warn_of_cut_answers(server: CompletionServer | None) -> str | None:
+    """Return what to say where a server draws answers by its own ideas."""
+    if server is None or not server.may_cut:
+        return None
+    return (
+        "the server takes none of top_k, min_p and repetition_penalty: if its own settings cut off unlikely tokens, "
+        "its answers differ less from each other than the model's would, and standard errors come out too small"
     )
 
 
@@ -274,10 +292,9 @@ def start_manifest(plan: Plan) -> dict[str, Any]:
     kind = config.baseline_kind
     own_shares = part_traits(config, plan.vectors) if config.orthogonal else {}
     generator = {"generate": model.id, "file": config.baseline}.get(kind)
-    parameters = {**GENERATION_PARAMETERS, "max_new_tokens": config.max_new_tokens} if kind == "generate" else {}
+    parameters = {**plan.answer_parameters, "max_new_tokens": config.max_new_tokens} if kind == "generate" else {}
     if plan.server is not None:
         generator = f"server: {plan.server.model}"
-        parameters = {**COMPLETION_PARAMETERS, "max_new_tokens": config.max_new_tokens}
     return {
         "format_version": FORMAT_VERSION,
         "tool_version": __version__,
@@ -322,6 +339,8 @@ def start_manifest(plan: Plan) -> dict[str, Any]:
             "generation": plan.generation,
             "parameters": parameters,
             "seed": config.seed,
+            "samples": config.baseline_samples,
+            "seeds": _describe_seeds(plan),
             "agreement": None,
             "auto": None,
             "n_prompts": None,
@@ -339,6 +358,14 @@ def start_manifest(plan: Plan) -> dict[str, Any]:
         "notices": list(plan.notices),
         "timing": {},
     }
+
+
+def _describe_seeds(plan: Plan) -> str | None:
+    """Return what each drawn answer is drawn with; None where none is."""
+    if not plan.config.baseline_samples:
+        return None
+    numbers = "(seed, sample from 0, first 8 bytes of the rendered prompt's SHA-256)"
+    return f"31 bits of the SHA-256 of {numbers}" if plan.server is not None else numbers
 
 
 def refuse_other_model(store: RunStore, earlier: Mapping[str, Any], manifest: Mapping[str, Any]) -> None:

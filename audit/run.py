@@ -36,6 +36,7 @@ from audit.plan import (
     refuse_other_model,
     refuse_other_settings,
     start_manifest,
+    warn_of_cut_answers,
     warn_of_server,
 )
 from audit.query import open_connection, run_query
@@ -164,7 +165,7 @@ def scan(config: ScanConfig, *, listener: Listener = ignore_events) -> Run:
     # Whatever can be refused is refused before `--fresh` removes an earlier run.
     manifest = start_manifest(plan)
     reference, notice = find_reference(manifest, config.reference, config.seed)
-    for warning in (notice, warn_of_server(server, model)):
+    for warning in (notice, warn_of_server(server, model), warn_of_cut_answers(server)):
         if warning is not None:
             manifest["notices"].append(warning)
             listener(Warned(warning))
@@ -364,6 +365,9 @@ def _answered(
                 else:
                     job = answering.answer_all(job)
         manifest["baseline"] |= answering.sheet.count().to_json()
+        if (warning := answering.explain_sameness()) is not None:
+            manifest["notices"].append(warning)
+            listener(Warned(warning))
         store.write_manifest(manifest)
         yield job
 

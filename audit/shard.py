@@ -8,35 +8,26 @@ joins blocks into parts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from audit.answers import FailedAnswer
-from audit.baseline import BaselineFile, number_turns
+from audit.baseline import number_turns
+from audit.baseline_turns import find_baselines
 from audit.known import TurnKey
-from audit.model.chat import RenderedTurn, TokenizedTurn, UnscoredTurn, render_turn, tokenize_turns
+from audit.model.chat import TokenizedTurn, UnscoredTurn, render_turn, tokenize_turns
 from audit.model.hidden import project_turns
 from audit.model.loss import measure_nll
 from audit.prompting import measure_prompted
-from audit.samples import Sample, SkippedSample, Turn, answer_turn
-from audit.samples.reasoning import split_parts
+from audit.samples import Sample, SkippedSample
 from audit.states import ScoringJob, TurnState
 from audit.tables import make_tables
 from audit.turn_evidence import open_meter, pack_evidence, take_evidence
 
 BLOCK_ROWS = 64
 """Records per block: enough to fill batches, few enough that a part closes in time on slow models."""
-
-RANDOM_DRAW = "random"
-"""The draw of the prompts from whose answers the others are predicted."""
-
-_NO_MATCH = {
-    "prompt": "no response to this prompt in the baseline file",
-    "position": "no response at this position in the baseline file",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +72,7 @@ def score_turns(samples: Sequence[Sample], job: ScoringJob) -> list[TurnState]:
 
 def _prepare(samples: Sequence[Sample], job: ScoringJob) -> list[TurnState]:
     states = tokenize_samples(samples, job)
-    _find_baselines([state for state in states if state.tokens is not None], job)
+    find_baselines([state for state in states if state.tokens is not None], job)
     return states
 
 
@@ -152,77 +143,12 @@ def _tokenize(states: Sequence[TurnState], job: ScoringJob) -> None:
                 state.reason = f"cut to {tokens.stop - tokens.start} response tokens by the limit of {job.max_tokens}"
 
 
-def _find_baselines(states: Sequence[TurnState], job: ScoringJob) -> None:
-    if job.baseline in ("prompt", "none"):
-        return
-    if isinstance(job.baseline, BaselineFile):
-        for state in states:
-            state.baseline_text = job.baseline.find(state.sample_id, state.ordinal, state.turn)
-            state.baseline_reason = _NO_MATCH[job.baseline.by]
-    else:
-        assert job.answers is not None
-        answers = job.answers.find([state.rendered.prompt_text for state in states if state.rendered is not None])
-        for state, found in zip(states, answers, strict=True):
-            if found is None:
-                state.is_predicted = True
-                continue
-            answer, draw = found
-            is_shared = draw == RANDOM_DRAW and job.known is not None and not job.known.is_random(state.sample_id)
-            state.baseline_draw = "shared" if is_shared else draw
-            if isinstance(answer, FailedAnswer):
-                state.baseline_reason = answer.reason
-                continue
-            state.baseline_text = answer.text if answer.text.strip() else None
-            state.baseline_reason = (
-                "the model's own response is empty" if answer.finished else "the prompt leaves no room for a response"
-            )
-    _tokenize_baselines(states, job)
-
-
-def _tokenize_baselines(states: Sequence[TurnState], job: ScoringJob) -> None:
-    # Both sides of a preference, and repeated prompts, share one baseline: it is rendered and scored once.
-    rendered: dict[Turn, RenderedTurn | UnscoredTurn] = {}
-    for state in states:
-        if state.is_predicted:
-            continue
-        if state.baseline_text is None:
-            state.status, state.reason = "baseline_failed", state.baseline_reason
-            continue
-        state.baseline = _answer_like(state.turn, state.baseline_text)
-        if state.baseline is None:
-            state.status, state.reason = "baseline_failed", f"the baseline has no {state.turn.part}"
-        elif state.baseline not in rendered:
-            rendered[state.baseline] = render_turn(job.model, state.baseline)
-    good = {turn: value for turn, value in rendered.items() if not isinstance(value, UnscoredTurn)}
-    tokenized = dict(zip(good, tokenize_turns(job.model, list(good.values()), job.max_tokens), strict=True))
-    for state in states:
-        if state.baseline is None:
-            continue
-        outcomes = (rendered[state.baseline], tokenized.get(state.baseline))
-        failed = next((outcome for outcome in outcomes if isinstance(outcome, UnscoredTurn)), None)
-        if failed is not None:
-            state.status, state.reason = "baseline_failed", f"the baseline: {failed.reason}"
-        elif isinstance(outcomes[1], TokenizedTurn):
-            state.baseline_tokens = outcomes[1]
-
-
-def _answer_like(turn: Turn, text: str) -> Turn | None:
-    """Return the part of a baseline text that is compared with a turn; None where it has no such part.
-
-    Templates treat reasoning in a field and in the content differently, so it is kept where the turn keeps its own.
-    """
-    answer = answer_turn(turn.prompt, text, part=turn.part, tools=turn.tools)
-    if answer is None or not turn.message.reasoning.strip():
-        return answer
-    return replace(answer, message=split_parts(answer.message))
-
-
 def _project(states: Sequence[TurnState], job: ScoringJob) -> None:
     # A baseline that several samples share is read once in each, so that no sample's numbers depend on another.
     baselines: dict[tuple[int, int], TokenizedTurn] = {}
     for state in states:
-        if state.baseline_tokens is not None:
-            baselines.setdefault(_baseline_key(state), state.baseline_tokens)
+        for tokens in state.baseline_tokens:
+            baselines.setdefault(_baseline_key(state, tokens), tokens)
     if job.known is not None:
         _project_known(states, baselines, job)
         return
@@ -253,17 +179,14 @@ def _project(states: Sequence[TurnState], job: ScoringJob) -> None:
         state.window_k = projections.window_nw[row]
         if evidence_nv is not None:
             take_evidence(state, evidence_nv[row], job)
-        baseline_k = baseline_row = None
-        if state.baseline_tokens is not None:
-            baseline_row = row_of[_baseline_key(state)]
-            baseline_k = projections.projection_nk[baseline_row]
-        elif job.baseline == "prompt":
-            baseline_k = state.prompt_projection_k
-        if baseline_k is None or not _accept_baseline(state, baseline_k):
-            continue
-        if baseline_row is not None and projections.mean_nd is not None:
-            state.baseline_window_k = projections.window_nw[baseline_row]
-            state.difference_r = (projections.mean_nd[row] - projections.mean_nd[baseline_row]) @ job.reduction
+        if job.baseline == "prompt":
+            _accept_baselines(state, projections.prompt_projection_nk[[row]])
+        elif state.baseline_tokens:
+            rows = _rows_of(state, row_of)
+            taken = rows[_accept_baselines(state, projections.projection_nk[rows])]
+            if len(taken) and projections.mean_nd is not None:
+                state.baseline_window_k = _mean(projections.window_nw[taken])
+                state.difference_r = (projections.mean_nd[row] - _mean(projections.mean_nd[taken])) @ job.reduction
 
 
 def _project_known(
@@ -291,27 +214,45 @@ def _project_known(
         state.window_k = state.known.window_w
         take_evidence(state, state.known.evidence_v, job)
         if state.is_predicted:
-            if _accept_baseline(state, state.known.predicted_k):
+            if _accept_baselines(state, state.known.predicted_k[None]).any():
                 state.difference_r = state.known.own_r - state.known.predicted_r
-        elif state.baseline_tokens is not None:
-            row = row_of[_baseline_key(state)]
-            if _accept_baseline(state, projections.projection_nk[row]):
-                state.baseline_window_k = projections.window_nw[row]
-                state.difference_r = state.known.own_r - projections.mean_nd[row] @ job.reduction
+        elif state.baseline_tokens:
+            rows = _rows_of(state, row_of)
+            taken = rows[_accept_baselines(state, projections.projection_nk[rows])]
+            if len(taken):
+                state.baseline_window_k = _mean(projections.window_nw[taken])
+                state.difference_r = state.known.own_r - _mean(projections.mean_nd[taken]) @ job.reduction
 
 
-def _accept_baseline(state: TurnState, baseline_k: NDArray[np.float32]) -> bool:
-    """Take a baseline's projections, unless they are not finite, and tell whether it was taken."""
-    if np.isfinite(baseline_k).all():
-        state.baseline_projection_k = baseline_k
-        return True
-    state.status = "baseline_failed"
-    state.reason = "no finite hidden state of the baseline: no token before the response, or an overflow"
-    return False
+def _accept_baselines(state: TurnState, baseline_jk: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Take the mean over baselines [j], and its standard error, of those that are finite, and tell which are."""
+    is_finite_j = np.asarray(np.isfinite(baseline_jk).all(axis=1))
+    taken_jk = baseline_jk[is_finite_j]
+    if not len(taken_jk):
+        state.status = "baseline_failed"
+        state.reason = "no finite hidden state of the baseline: no token before the response, or an overflow"
+        return is_finite_j
+    state.baseline_projection_k = _mean(taken_jk)
+    if len(taken_jk) > 1:
+        # The response's own projection is the same in every difference.
+        sd_k = taken_jk.std(axis=0, ddof=1, dtype=np.float64)
+        state.baseline_error_k = (sd_k / np.sqrt(len(taken_jk))).astype(np.float32)
+    return is_finite_j
 
 
-def _baseline_key(state: TurnState) -> tuple[int, int]:
-    return state.sample_id, id(state.baseline_tokens)
+def _mean(values_jv: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean over the first axis; of one row, that row to the bit."""
+    mean_v: NDArray[np.float32] = values_jv.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean_v
+
+
+def _rows_of(state: TurnState, row_of: dict[tuple[int, int], int]) -> NDArray[np.int64]:
+    """Return the rows of a turn's baselines; one that was given twice counts twice."""
+    return np.array([row_of[_baseline_key(state, tokens)] for tokens in state.baseline_tokens], dtype=np.int64)
+
+
+def _baseline_key(state: TurnState, tokens: TokenizedTurn) -> tuple[int, int]:
+    return state.sample_id, id(tokens)
 
 
 def _finite(value: np.floating | float) -> float | None:

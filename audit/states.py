@@ -132,6 +132,9 @@ class TurnState:
     """A turn on its way through a block: filled in step by step, written once.
 
     Projections [k] are along `ScoringJob.directions`, window maxima [k] along the traits' (`ScoringJob.units`) alone.
+    Of several baselines `baseline_text` and `baseline` are the first that can be scored; `baseline_projection_k`,
+    `baseline_window_k` and what is in `difference_r` are means over all that can, and `baseline_error_k` is the
+    standard error of that mean (None for one baseline).
     """
 
     sample_id: int
@@ -141,10 +144,11 @@ class TurnState:
     reason: str | None = None
     rendered: RenderedTurn | None = None
     tokens: TokenizedTurn | None = None
+    baseline_texts: tuple[str, ...] = ()
     baseline_text: str | None = None
     baseline: Turn | None = None
     baseline_reason: str | None = None
-    baseline_tokens: TokenizedTurn | None = None
+    baseline_tokens: tuple[TokenizedTurn, ...] = ()
     baseline_draw: str | None = None
     is_predicted: bool = False
     known: KnownTurn | None = None
@@ -154,6 +158,7 @@ class TurnState:
     baseline_projection_k: NDArray[np.float32] | None = None
     window_k: NDArray[np.float32] | None = None
     baseline_window_k: NDArray[np.float32] | None = None
+    baseline_error_k: NDArray[np.float32] | None = None
     difference_r: NDArray[np.float32] | None = None
     evidence: TurnEvidence | None = None
     prompted: PromptedEvidence | None = None

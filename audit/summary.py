@@ -97,7 +97,7 @@ def summarise_run(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         "baseline": {
             **{name: manifest["baseline"][name] for name in ("kind", "agreement", "parameters")},
             # A run written by an older version did not count them.
-            **{name: manifest["baseline"].get(name) for name in ("auto", "generator", *ANSWER_COUNTS)},
+            **{name: manifest["baseline"].get(name) for name in ("auto", "generator", "samples", *ANSWER_COUNTS)},
         },
         "counts": {
             **counts,

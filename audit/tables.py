@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from audit.model.chat import TokenizedTurn
 from audit.samples import Sample, SkippedSample, count_calls, hash_conversation
 from audit.schema import RANDOM_EVIDENCE, SAMPLES, SCORED_STATUSES, SCORES, TURN_KEY, TURNS, differences_schema
 from audit.states import ScoringJob, TurnState
@@ -89,7 +90,7 @@ def _turns_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
     rows = []
     for state in states:
         surface = describe_surface(state.turn.response) if state.tokens is not None else None
-        has_baseline = state.baseline_tokens is not None or (state.tokens is not None and job.baseline == "prompt")
+        has_baseline = bool(state.baseline_tokens) or (state.tokens is not None and job.baseline == "prompt")
         rows.append(
             {
                 **_key_columns(state),
@@ -97,7 +98,7 @@ def _turns_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
                 "reason": state.reason,
                 "n_prompt_tokens": state.tokens.n_prompt_tokens if state.tokens else None,
                 "n_response_tokens": state.tokens.n_response_tokens if state.tokens else None,
-                "n_baseline_tokens": state.baseline_tokens.n_response_tokens if state.baseline_tokens else None,
+                "n_baseline_tokens": _mean_tokens(state.baseline_tokens),
                 "response_nll": state.response_nll,
                 "is_refusal": surface.is_refusal if surface else None,
                 "baseline_is_refusal": is_refusal(state.baseline.response) if state.baseline else None,
@@ -111,6 +112,10 @@ def _turns_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
             }
         )
     return pa.Table.from_pylist(rows, schema=TURNS)
+
+
+def _mean_tokens(baselines: Sequence[TokenizedTurn]) -> int | None:
+    return round(sum(tokens.n_response_tokens for tokens in baselines) / len(baselines)) if baselines else None
 
 
 def _scores_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
@@ -137,7 +142,7 @@ def _scores_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
         "projection_difference": _floats(difference_nk[:, :k]),
         "prompt_projection": _floats(prompt_nk[:, :k]),
     }
-    columns |= _prediction_columns(states, job)
+    columns |= _baseline_columns(states, job)
     alone_nk = difference_nk[:, k : 2 * k] if job.orthogonal else np.full((n, k), np.nan, dtype=np.float32)
     columns["orthogonal_difference"] = _floats(alone_nk)
     columns["window_difference"] = _floats(_subtract_windows(states, k))
@@ -172,11 +177,14 @@ def _average_layers(difference_nk: NDArray[np.float32], job: ScoringJob) -> NDAr
     return mean_nk
 
 
-def _prediction_columns(states: Sequence[TurnState], job: ScoringJob) -> dict[str, pa.Array]:
+def _baseline_columns(states: Sequence[TurnState], job: ScoringJob) -> dict[str, pa.Array]:
+    """Return what is predicted of baselines, and how far they are certain: where they are predicted, or drawn."""
     n, k = len(states), len(job.units)
     predicted_nk = np.full((n, k), np.nan, dtype=np.float32)
     error_nk = np.full((n, k), np.nan, dtype=np.float32)
     for row, state in enumerate(states):
+        if state.baseline_error_k is not None:
+            error_nk[row] = state.baseline_error_k[:k]
         if state.known is not None:
             predicted_nk[row] = state.known.predicted_k[:k]
             if state.is_predicted and job.known is not None and job.known.error_k is not None:

@@ -3,7 +3,7 @@
 Knows no model: prompts are text, and who answers is a description that the caller makes.
 """
 
-from audit.answers.answer import Answer, FailedAnswer, Generator
+from audit.answers.answer import Answer, FailedAnswer, Generator, seed_of, wire_seed_of
 from audit.answers.cache import AnswerCache, CacheState, Cleared, clear_cache, describe_cache, open_cache, peek_cache
 from audit.answers.place import cache_limit_bytes, cache_path
 from audit.answers.sheet import ALL, AnswerCounts, AnswerSheet, open_sheet
@@ -25,4 +25,6 @@ __all__ = [
     "open_cache",
     "open_sheet",
     "peek_cache",
+    "seed_of",
+    "wire_seed_of",
 ]

@@ -46,16 +46,44 @@ class Generator:
     Attributes:
         model: the model's name for people; no part of what is compared.
         identity: everything that decides an answer beside the prompt, as JSON values.
+        n_samples: answers that are drawn to a prompt, from 2 on; 0: one, which is not drawn. No part of the identity: a
+            drawn answer is the same however many others there are.
     """
 
     model: str
     identity: dict[str, Any]
+    n_samples: int = 0
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the identity, in hex."""
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def n_answers(self) -> int:
+        """Answers to each prompt."""
+        return max(self.n_samples, 1)
+
     def key(self, prompt: str) -> bytes:
         """Return what this generator's answer to a prompt is stored under; it does not tell the prompt."""
         return hashlib.sha256(self.digest.encode() + b"\0" + prompt.encode("utf-8", "surrogatepass")).digest()
+
+    def keys(self, prompt: str) -> list[bytes]:
+        """Return what all its answers to a prompt are stored under, in order."""
+        if not self.n_samples:
+            return [self.key(prompt)]
+        return [self.key(f"{sample}\0{prompt}") for sample in range(self.n_samples)]
+
+
+def seed_of(seed: int, prompt: str, draw: int) -> tuple[int, int, int]:
+    """Return the numbers that an answer is drawn with: of the prompt's text, so that nothing else moves them."""
+    return seed, draw, int.from_bytes(hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest()[:8], "big")
+
+
+def wire_seed_of(seed: int, prompt: str, draw: int) -> int:
+    """Return the same for a server, which takes one number of at most 31 bits.
+
+    Prompts that shared a seed would be answered with the same luck, and their errors would not average out.
+    """
+    numbers = " ".join(map(str, seed_of(seed, prompt, draw)))
+    return int.from_bytes(hashlib.sha256(numbers.encode()).digest()[:4], "big") >> 1

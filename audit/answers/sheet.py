@@ -1,5 +1,7 @@
 """The sheet of one run: its distinct prompts in order, which of them are to be answered, and their answers.
 
+A prompt has a line for each of its answers: one, or as many as are drawn, in a row; the first line holds its text.
+
 It lies in the run directory while the scan works, so that memory does not grow with the data and a killed scan keeps
 what was answered, with a cache or without. Knows neither what answers nor the cache; only where an answer came from.
 """
@@ -16,19 +18,27 @@ from typing import Any
 from audit.answers.answer import Answer, FailedAnswer, Generator
 from audit.errors import RunError
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS generator (digest TEXT NOT NULL, is_listed INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS prompts (
+_FORMAT = 2
+"""Raised when the tables change: a sheet of another format is begun anew."""
+
+_SCHEMA = f"""
+DROP TABLE IF EXISTS generator;
+DROP TABLE IF EXISTS prompts;
+DROP TABLE IF EXISTS failures;
+CREATE TABLE generator (digest TEXT NOT NULL, n_samples INTEGER NOT NULL, is_listed INTEGER NOT NULL);
+CREATE TABLE prompts (
     position INTEGER PRIMARY KEY,
     key BLOB NOT NULL UNIQUE,
-    prompt BLOB NOT NULL,
+    sample INTEGER NOT NULL,
+    prompt BLOB,
     draw TEXT,
     text TEXT,
     n_tokens INTEGER,
     finished INTEGER,
     is_cached INTEGER
 );
-CREATE TABLE IF NOT EXISTS failures (key BLOB PRIMARY KEY, reason TEXT NOT NULL);
+CREATE TABLE failures (key BLOB PRIMARY KEY, reason TEXT NOT NULL);
+PRAGMA user_version = {_FORMAT};
 """
 
 
@@ -40,7 +50,7 @@ ALL = "all"
 class AnswerCounts:
     """Distinct prompts of a run and where their answers came from; answers of an unfinished list may be missing.
 
-    `n_failed` prompts have none for good.
+    All but `n_prompts` count answers, of which a prompt may have several; `n_failed` will never be there.
     """
 
     n_prompts: int
@@ -51,7 +61,7 @@ class AnswerCounts:
 
     @property
     def n_answered(self) -> int:
-        """Prompts that have an answer."""
+        """Answers that are there."""
         return self.n_generated + self.n_cached
 
     def to_json(self) -> dict[str, int]:
@@ -61,10 +71,11 @@ class AnswerCounts:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One prompt of the sheet; `key` is what its answer is stored under. One that failed counts as answered."""
+    """One answer to a prompt, the `sample`-th; `key` is what it is stored under. One that failed counts as answered."""
 
     key: bytes
     prompt: str
+    sample: int
     is_answered: bool
 
 
@@ -84,9 +95,13 @@ class AnswerSheet:
 
     def add_prompts(self, prompts: Iterable[str]) -> None:
         """Put prompts on the sheet in order; one that is there already keeps its place."""
-        rows = [(self.generator.key(prompt), prompt.encode("utf-8", "surrogatepass")) for prompt in prompts]
+        rows = [
+            (key, sample, None if sample else prompt.encode("utf-8", "surrogatepass"))
+            for prompt in prompts
+            for sample, key in enumerate(self.generator.keys(prompt))
+        ]
         with self._explained_errors(), self._connection:
-            self._connection.executemany("INSERT OR IGNORE INTO prompts (key, prompt) VALUES (?, ?)", rows)
+            self._connection.executemany("INSERT OR IGNORE INTO prompts (key, sample, prompt) VALUES (?, ?, ?)", rows)
 
     def close_list(self) -> None:
         """Remember that no prompt of the run is missing."""
@@ -99,14 +114,15 @@ class AnswerSheet:
         Raises:
             RunError: one is not on it, so the data is not what the sheet was made from.
         """
-        return [self._read(prompt, "position")[0] - 1 for prompt in prompts]
+        return [(self._read(prompt)[0][0] - 1) // self.generator.n_answers for prompt in prompts]
 
     def draw_prompts(self, positions: Iterable[int], draw: str) -> None:
         """Mark prompts as to be answered, by their places from 0; one that is drawn already keeps its first draw."""
+        n = self.generator.n_answers
         with self._explained_errors(), self._connection:
             self._connection.executemany(
-                "UPDATE prompts SET draw = ? WHERE position = ? AND draw IS NULL",
-                ((draw, int(position) + 1) for position in positions),
+                "UPDATE prompts SET draw = ? WHERE position BETWEEN ? AND ? AND draw IS NULL",
+                ((draw, int(position) * n + 1, int(position) * n + n) for position in positions),
             )
 
     def draw_all(self) -> None:
@@ -114,23 +130,28 @@ class AnswerSheet:
         with self._explained_errors(), self._connection:
             self._connection.execute("UPDATE prompts SET draw = ?", (ALL,))
 
-    def read_shards(self, draw: str, n_prompts: int) -> Iterator[list[Line]]:
-        """Yield the prompts of a draw in stretches of `n_prompts`, as they are when they are reached."""
+    def read_shards(self, draw: str, n_lines: int) -> Iterator[list[Line]]:
+        """Yield the lines of a draw in stretches of `n_lines`, as they are when they are reached."""
         last = 0
         while True:
             with self._explained_errors():
                 rows = self._connection.execute(
-                    "SELECT position, key, prompt, text IS NOT NULL OR key IN (SELECT key FROM failures) FROM prompts "
-                    "WHERE draw = ? AND position > ? ORDER BY position LIMIT ?",
-                    (draw, last, n_prompts),
+                    "SELECT own.position, own.key, first.prompt, own.sample, "
+                    "own.text IS NOT NULL OR own.key IN (SELECT key FROM failures) "
+                    "FROM prompts AS own CROSS JOIN prompts AS first ON first.position = own.position - own.sample "
+                    "WHERE own.draw = ? AND own.position > ? ORDER BY own.position LIMIT ?",
+                    (draw, last, n_lines),
                 ).fetchall()
             if not rows:
                 return
             last = rows[-1][0]
-            yield [Line(key, prompt.decode("utf-8", "surrogatepass"), bool(known)) for _, key, prompt, known in rows]
+            yield [
+                Line(key, prompt.decode("utf-8", "surrogatepass"), sample, bool(known))
+                for _, key, prompt, sample, known in rows
+            ]
 
     def count_drawn(self, draw: str) -> tuple[int, int, int]:
-        """Return how many prompts a draw has, how many of them are answered, and how many failed for good."""
+        """Return how many answers a draw has, how many of them are there, and how many failed for good."""
         with self._explained_errors():
             counts = self._connection.execute(
                 "SELECT count(*), count(text), "
@@ -150,17 +171,17 @@ class AnswerSheet:
             )
 
     def add_failure(self, key: bytes, failure: FailedAnswer) -> None:
-        """Write down that a prompt has no answer for good."""
+        """Write down that an answer will never be there."""
         with self._explained_errors(), self._connection:
             self._connection.execute("INSERT OR REPLACE INTO failures VALUES (?, ?)", (key, failure.reason))
 
     def forget_failures(self) -> None:
-        """Let prompts that failed be asked again."""
+        """Let answers that failed be asked for again."""
         with self._explained_errors(), self._connection:
             self._connection.execute("DELETE FROM failures")
 
-    def find(self, prompts: Sequence[str]) -> list[tuple[Answer | FailedAnswer, str] | None]:
-        """Return the answers to prompts with the draws they were made for, in order; None for one that is not drawn.
+    def find(self, prompts: Sequence[str]) -> list[tuple[tuple[Answer | FailedAnswer, ...], str] | None]:
+        """Return all answers to each prompt with the draw they were made for, in order; None for one not drawn.
 
         Raises:
             RunError: one has no answer though it is drawn, so the data is not what the sheet was made from.
@@ -171,32 +192,52 @@ class AnswerSheet:
         """Count prompts and answers."""
         with self._explained_errors():
             counts = self._connection.execute(
-                "SELECT count(*), count(*) FILTER (WHERE NOT is_cached), "
+                "SELECT count(*) FILTER (WHERE sample = 0), count(*) FILTER (WHERE NOT is_cached), "
                 "coalesce(sum(n_tokens) FILTER (WHERE NOT is_cached), 0), count(*) FILTER (WHERE is_cached), "
                 "count(*) FILTER (WHERE text IS NULL AND key IN (SELECT key FROM failures)) FROM prompts"
             ).fetchone()
         return AnswerCounts(*counts)
 
-    def _find(self, prompt: str) -> tuple[Answer | FailedAnswer, str] | None:
-        draw, text, n_tokens, finished, key = self._read(prompt, "draw, text, n_tokens, finished, key")
+    def count_varied(self) -> tuple[int, int]:
+        """Return how many prompts have their first two answers, neither of them empty, and of how many these differ."""
+        with self._explained_errors():
+            counts = self._connection.execute(
+                "SELECT count(*), count(*) FILTER (WHERE own.text <> next.text) "
+                "FROM prompts AS own CROSS JOIN prompts AS next ON next.position = own.position + 1 "
+                "WHERE own.sample = 0 AND next.sample = 1 AND trim(own.text) <> '' AND trim(next.text) <> ''"
+            ).fetchone()
+        return int(counts[0]), int(counts[1])
+
+    def _find(self, prompt: str) -> tuple[tuple[Answer | FailedAnswer, ...], str] | None:
+        lines = self._read(prompt)
+        draw = lines[0][1]
         if draw is None:
             return None
+        return tuple(self._to_answer(*line[2:]) for line in lines), draw
+
+    def _to_answer(self, key: bytes, text: str | None, n_tokens: int, finished: int) -> Answer | FailedAnswer:
         if text is not None:
-            return Answer(text, n_tokens, bool(finished)), draw
+            return Answer(text, n_tokens, bool(finished))
         with self._explained_errors():
             failed = self._connection.execute("SELECT reason FROM failures WHERE key = ?", (key,)).fetchone()
         if failed is None:
             raise self._changed("no answer to")
-        return FailedAnswer(failed[0]), draw
+        return FailedAnswer(failed[0])
 
-    def _read(self, prompt: str, columns: str) -> tuple[Any, ...]:
+    def _read(self, prompt: str) -> list[tuple[Any, ...]]:
+        """Return position, draw, key and answer of each line of a prompt."""
+        n = self.generator.n_answers
         with self._explained_errors():
-            row: tuple[Any, ...] | None = self._connection.execute(
-                f"SELECT {columns} FROM prompts WHERE key = ?", (self.generator.key(prompt),)
-            ).fetchone()
-        if row is None:
+            lines = self._connection.execute(
+                "SELECT own.position, own.draw, own.key, own.text, own.n_tokens, own.finished "
+                "FROM prompts AS first CROSS JOIN prompts AS own "
+                "ON own.position BETWEEN first.position AND first.position + ? WHERE first.key = ? "
+                "ORDER BY own.position",
+                (n - 1, self.generator.keys(prompt)[0]),
+            ).fetchall()
+        if len(lines) != n:
             raise self._changed("no line for")
-        return row
+        return lines
 
     def _changed(self, lack: str) -> RunError:
         finding = f"has {lack} a prompt of the data, which must have changed since the scan began"
@@ -235,15 +276,17 @@ def _connect(path: Path, generator: Generator) -> sqlite3.Connection:
     # A thread that computes and one that writes may share it: SQLite itself takes turns.
     connection = sqlite3.connect(path, check_same_thread=False)
     try:
-        connection.executescript(_SCHEMA)
+        if connection.execute("PRAGMA user_version").fetchone() != (_FORMAT,):
+            connection.executescript(_SCHEMA)
         if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("damaged")
-        if connection.execute("SELECT digest FROM generator").fetchall() != [(generator.digest,)]:
+        asker = (generator.digest, generator.n_samples)
+        if connection.execute("SELECT digest, n_samples FROM generator").fetchall() != [asker]:
             with connection:
                 connection.execute("DELETE FROM generator")
                 connection.execute("DELETE FROM prompts")
                 connection.execute("DELETE FROM failures")
-                connection.execute("INSERT INTO generator VALUES (?, 0)", (generator.digest,))
+                connection.execute("INSERT INTO generator VALUES (?, ?, 0)", asker)
     except sqlite3.Error:
         connection.close()
         raise

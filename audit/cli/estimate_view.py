@@ -32,9 +32,9 @@ def _describe(estimate: Estimate) -> Iterator[tuple[str, str]]:
     yield "turns", f"{estimate.n_turns:,}; {_range(estimate.n_parts)} answers and reasonings can be scored"
     yield "tokens", f"{_range(estimate.prompt_tokens)} of prompts, {_range(estimate.response_tokens)} of responses"
     if estimate.n_prompts.value:
-        share = estimate.n_generated.value / estimate.n_prompts.value
-        yield "prompts", f"{_range(estimate.n_prompts)} distinct to answer, {_range(estimate.n_cached)} cached"
-        yield "generate", f"{_range(estimate.n_generated)} ({format_share(share)})"
+        each = f", {estimate.n_answers_each} answers each" if estimate.n_answers_each > 1 else ""
+        yield "prompts", f"{_range(estimate.n_prompts)} distinct to answer{each}, {_range(estimate.n_cached)} cached"
+        yield "generate", f"{_range(estimate.n_generated)} ({format_share(estimate.share_generated)})"
     else:
         yield "prompts", "none to answer"
     model = estimate.model

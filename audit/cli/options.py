@@ -117,6 +117,15 @@ scoring_options = option_group(
         help="How rows of a baseline FILE are matched.",
     ),
     click.option(
+        "--baseline-samples",
+        type=int,
+        default=0,
+        show_default=True,
+        metavar="K",
+        help="Compare with the mean over K answers drawn at temperature 1 (2 to 64), which gives each score a standard "
+        "error and costs K answers a prompt. 0: one greedy answer.",
+    ),
+    click.option(
         "--baseline-server",
         metavar="URL",
         help="OpenAI-compatible server (vLLM, SGLang, llama.cpp, ...) that generates the model's own answers. "

@@ -25,6 +25,7 @@ Examples:
   persona-audit scan examples/demo.jsonl
   persona-audit scan train.jsonl --model Qwen/Qwen2.5-7B-Instruct --vectors vectors/
   persona-audit scan qa.csv --prompt-key ask --response-key reply
+  persona-audit scan train.jsonl --baseline-samples 4 --reference clean.audit
   persona-audit scan org/dataset --split train --limit 1000
   persona-audit scan train.jsonl --baseline prompt --fail-on risk --json > audit.json
 """,

@@ -186,6 +186,9 @@ def _baseline(baseline: Mapping[str, Any]) -> str:
         "prompt": "the last prompt token (cheap)",
         "none": "none: raw projections, which say less than differences",
     }.get(baseline["kind"], str(baseline["kind"]))
+    # A run written by an older version drew none.
+    if n_samples := baseline.get("samples"):
+        words = f"the mean over {n_samples} drawn answers of the model's own to each prompt"
     if baseline["kind"] != "file" and str(baseline.get("generator")).startswith("server: "):
         words += f", from a {one_line(str(baseline['generator']))}"
     agreement = baseline["agreement"] or {}
@@ -198,7 +201,7 @@ def _baseline(baseline: Mapping[str, Any]) -> str:
 def _predicted(baseline: Mapping[str, Any]) -> str:
     """Return what was not generated, how well it is predicted, and what that may miss."""
     auto, n_prompts = baseline["auto"], baseline["n_prompts"]
-    n_answered = baseline["n_generated"] + baseline["n_cached"]
+    n_answered = (baseline["n_generated"] + baseline["n_cached"]) / (baseline.get("samples") or 1)
     r2 = ", ".join(f"{one_line(trait)} {format_number(value, 2)}" for trait, value in auto["r2"].items())
     expected = auto["expected_misses"] / max(auto["n_found"] + auto["expected_misses"], 1)
     what = "rows that could be flagged" if auto["has_reference"] else "rows in the top twentieth of a trait"
@@ -211,8 +214,10 @@ def _predicted(baseline: Mapping[str, Any]) -> str:
 def _answers(baseline: Mapping[str, Any]) -> str:
     tokens = f" with {count_noun(baseline['n_generated_tokens'], 'token')}" if baseline["n_generated"] else ""
     failed = f", {baseline['n_failed']:,} failed" if baseline.get("n_failed") else ""
+    n_samples = baseline.get("samples")
+    each, made = (f", {n_samples} answers each", "made") if n_samples else ("", "answered")
     return (
-        f"{count_noun(baseline['n_prompts'], 'distinct prompt')}: {baseline['n_generated']:,} answered{tokens}, "
+        f"{count_noun(baseline['n_prompts'], 'distinct prompt')}{each}: {baseline['n_generated']:,} {made}{tokens}, "
         f"{baseline['n_cached']:,} from the cache{failed}"
     )
 

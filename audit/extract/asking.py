@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from audit.answers import Answer, Generator
+from audit.answers import Answer, Generator, seed_of
 from audit.events import Event, Listener, StageAdvanced, StageFinished, StageStarted
-from audit.extract.rollouts import Rollout, make_messages, seed_of
+from audit.extract.rollouts import Rollout, make_messages
 from audit.extract.sheet import RolloutSheet
 from audit.model.chat import RenderedTurn, TokenizedTurn, render_prompt, render_turn, takes_system
 from audit.model.generate import GENERATION_VERSION, Additions, sample_answers

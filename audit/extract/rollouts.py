@@ -5,7 +5,6 @@ Source: arXiv 2507.21509, section 2.2: five pairs of prompts, twenty questions, 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -64,8 +63,3 @@ def make_messages(rollout: Rollout, *, has_system: bool) -> tuple[Message, ...]:
     if has_system:
         return (Message("system", rollout.system), Message("user", rollout.text))
     return (Message("user", f"{rollout.system}\n\n{rollout.text}"),)
-
-
-def seed_of(seed: int, prompt: str, draw: int) -> tuple[int, int, int]:
-    """Return the numbers that an answer is drawn with: of the prompt's text, so that nothing else moves them."""
-    return seed, draw, int.from_bytes(hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest()[:8], "big")

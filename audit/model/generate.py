@@ -32,6 +32,15 @@ GENERATION_PARAMETERS: dict[str, Any] = {
 }
 """How baselines are generated: greedily, whatever the model's own generation_config.json asks for."""
 
+SAMPLING_PARAMETERS: dict[str, Any] = {
+    **GENERATION_PARAMETERS,
+    "do_sample": True,
+    "temperature": 1.0,
+    "top_k": 0,
+    "top_p": 1.0,
+}
+"""How several baselines of a prompt are drawn: from the model's own distribution, of which nothing is cut off."""
+
 GENERATION_VERSION = 3
 """Raised when a change of how answers are made may change one: cached answers of an earlier version are not used."""
 

@@ -5,11 +5,10 @@ Knows neither runs nor caches: text goes out, answers and reasons come back. The
 
 from audit.server.asking import Request, ask_many, ask_server
 from audit.server.chat import JUDGE_OPTIONS, SERVER_OPTIONS, ChatAnswer, ChatServer, connect_chat
-from audit.server.completions import COMPLETION_PARAMETERS, CompletionServer, connect_server
+from audit.server.completions import CompletionServer, connect_server, sampling
 from audit.server.service import OptionNames, Wait, is_same_model, list_models, normalise_url
 
 __all__ = [
-    "COMPLETION_PARAMETERS",
     "JUDGE_OPTIONS",
     "SERVER_OPTIONS",
     "ChatAnswer",
@@ -25,4 +24,5 @@ __all__ = [
     "is_same_model",
     "list_models",
     "normalise_url",
+    "sampling",
 ]

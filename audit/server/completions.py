@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from audit.answers import Answer, FailedAnswer
@@ -14,13 +15,26 @@ from audit.server.wire import WireError
 COMPLETION_PARAMETERS: dict[str, Any] = {"temperature": 0, "n": 1, "stream": False}
 """How a server is asked for baselines: greedily."""
 
+SAMPLED_PARAMETERS: dict[str, Any] = {"temperature": 1, "top_p": 1, "n": 1, "stream": False}
+"""How a server is asked for an answer that is drawn; several are asked for one by one, as servers may ignore `n`."""
+
+UNCUT_PARAMETERS: dict[str, Any] = {"top_k": -1, "min_p": 0, "repetition_penalty": 1}
+"""What keeps a server from its own ideas of sampling: llama.cpp cuts the distribution unless it is told not to, vLLM
+and SGLang do as the model's generation_config.json says. Not in OpenAI's interface, so a server may refuse it."""
+
 _OPTIONS = OptionNames("--baseline-server", "--baseline-server-model")
 
 
+@dataclass(frozen=True, slots=True)
 class CompletionServer(ModelServer):
-    """A model that goes on with a prompt."""
+    """A model that goes on with a prompt; `parameters` say how."""
 
-    __slots__ = ()
+    parameters: Mapping[str, Any] = field(default_factory=lambda: COMPLETION_PARAMETERS)
+
+    @property
+    def may_cut(self) -> bool:
+        """Whether answers are drawn, and the server could not be told to draw from the whole distribution."""
+        return self.parameters == SAMPLED_PARAMETERS
 
     def complete(
         self, prompt: str, options: Mapping[str, Any], *, max_tokens: int, wait: Wait
@@ -36,7 +50,7 @@ class CompletionServer(ModelServer):
         Raises:
             ServerError: the server refuses every prompt: the key, the URL or the model's name is wrong.
         """
-        body = {"model": self.model, "prompt": prompt, "max_tokens": max_tokens, **COMPLETION_PARAMETERS, **options}
+        body = {"model": self.model, "prompt": prompt, "max_tokens": max_tokens, **self.parameters, **options}
         stops = options.get("stop", ())
         return self.post("/completions", body, lambda found: _read_completion(found, stops, max_tokens), wait=wait)
 
@@ -58,6 +72,23 @@ def connect_server(
         raise ConfigError(_OPTIONS.model, f"{model!r} is not served", f"the server has {listing.names}")
     chosen = model if model is not None else listing.choose(audited, _OPTIONS)
     return CompletionServer(listing.url, chosen, (listing.roots or {}).get(chosen), timeout_s, _OPTIONS)
+
+
+def sampling(server: CompletionServer) -> CompletionServer:
+    """Return the server as one that draws its answers, after trying with a token what it lets itself be told.
+
+    Raises:
+        ServerError: it refuses every prompt: the key, the URL or the model's name is wrong.
+    """
+    uncut = replace(server, parameters={**SAMPLED_PARAMETERS, **UNCUT_PARAMETERS})
+    plain = replace(server, parameters=SAMPLED_PARAMETERS)
+    # What is refused either way, or fails for another reason, shows when it is asked for answers.
+    return plain if _is_refused(uncut) and not _is_refused(plain) else uncut
+
+
+def _is_refused(server: CompletionServer) -> bool:
+    tried = server.complete("Hello", {"seed": 0}, max_tokens=1, wait=lambda _: True)
+    return isinstance(tried, FailedAnswer) and not tried.is_passing
 
 
 def _read_completion(found: Any, stops: Sequence[str], max_tokens: int) -> tuple[Answer, bool]:

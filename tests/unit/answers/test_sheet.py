@@ -50,7 +50,8 @@ def test_the_first_answer_stays_and_is_counted_where_it_came_from(tmp_path: Path
         sheet.add_answers({ME.key("a"): answer("two"), ME.key("b"): answer("")}, is_cached=False)
     with open_sheet(tmp_path / "sheet", ME) as sheet:
         sheet.draw_all()
-        assert sheet.find(["b", "a", "b"]) == [(answer(""), ALL), (answer("one"), ALL), (answer(""), ALL)]
+        one, nothing = ((answer("one"),), ALL), ((answer(""),), ALL)
+        assert sheet.find(["b", "a", "b"]) == [nothing, one, nothing]
         counts = sheet.count()
         assert (counts.n_prompts, counts.n_generated, counts.n_generated_tokens, counts.n_cached) == (3, 1, 0, 1)
         assert [line.is_answered for shard in sheet.read_shards(ALL, 9) for line in shard] == [True, True, False]
@@ -76,7 +77,7 @@ def test_a_draw_has_its_prompts_alone_and_a_prompt_keeps_its_first_draw(tmp_path
         assert [[line.prompt for line in shard] for shard in sheet.read_shards("first", 1)] == [["b"], ["d"]]
         assert [[line.prompt for line in shard] for shard in sheet.read_shards("second", 9)] == [["c", "e"]]
         assert (sheet.count_drawn("first"), sheet.count_drawn("second")) == ((2, 2, 0), (2, 0, 0))
-        assert sheet.find(["a", "b"]) == [None, (answer("B"), "first")]
+        assert sheet.find(["a", "b"]) == [None, ((answer("B"),), "first")]
         with pytest.raises(RunError, match="no answer"):
             sheet.find(["c"])
 
@@ -88,7 +89,7 @@ def test_a_prompt_that_failed_is_settled_until_failures_are_forgotten(tmp_path: 
         sheet.add_failure(ME.key("b"), FailedAnswer("no luck"))
     with open_sheet(tmp_path / "sheet", ME) as sheet:
         sheet.draw_all()
-        assert sheet.find(["b", "a"]) == [(FailedAnswer("no luck"), ALL), (answer("one"), ALL)]
+        assert sheet.find(["b", "a"]) == [((FailedAnswer("no luck"),), ALL), ((answer("one"),), ALL)]
         assert (sheet.count().n_answered, sheet.count().n_failed, sheet.count_drawn(ALL)) == (1, 1, (2, 1, 1))
         assert [line.is_answered for shard in sheet.read_shards(ALL, 9) for line in shard] == [True, True]
         sheet.forget_failures()
