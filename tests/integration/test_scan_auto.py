@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from audit import Run, ScanConfig, scan
+from audit.cascade import run_cascade
 from audit.clean import reference_from_run
 from audit.demo.world import audit_rows, write_rows
 from audit.errors import RunError
@@ -234,3 +236,28 @@ def test_the_cascade_looks_for_the_flags_that_the_run_makes(folder: Path, auto: 
     # Records that share a prompt with a revealed one have a true baseline too, and so may have a flag.
     assert report["has_reference"]
     assert 0 < report["n_found"] <= flagged[0][1] <= report["n_found"] + report["n_left"]
+
+
+def test_drawn_baselines_are_predicted_by_their_means_and_true_ones_keep_their_own_error(
+    folder: Path, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So few rows are all revealed for a bound of a twentieth.
+    monkeypatch.setattr("audit.auto.run_cascade", partial(run_cascade, target=0.6))
+    options: dict[str, object] = {"baseline_samples": 2, "evidence": "off", "limit": 150, "max_new_tokens": 24}
+    auto = scan(config(folder, "auto-drawn", **options))
+    full = scan(config(folder, "full-drawn", baseline="generate", **options))
+    baseline = auto.manifest["baseline"]
+    assert baseline["n_generated"] + baseline["n_cached"] < 2 * baseline["n_prompts"]
+    # What was drawn for the first scan is what the second one would have drawn.
+    assert full.manifest["baseline"]["n_cached"] == baseline["n_generated"]
+    ours, theirs = auto.sql(SCORES).pl(), full.sql(SCORES).pl()
+    is_true = (ours["baseline_kind"] == "generated").to_numpy()
+    assert 0 < is_true.sum() < len(is_true)
+    for name in ("baseline_projection", "standard_error"):
+        true, found = theirs[name].to_numpy()[is_true], ours[name].to_numpy()[is_true]
+        assert np.allclose(found, true, atol=4e-4), name
+    for trait in ("evil", "optimistic"):
+        errors = ours.filter(~is_true).filter(ours.filter(~is_true)["trait"] == trait)["standard_error"]
+        # Of a predicted baseline it is the prediction's error, the same for all.
+        assert errors.null_count() == 0
+        assert errors.n_unique() == 1

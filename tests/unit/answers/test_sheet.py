@@ -124,3 +124,59 @@ def test_a_sheet_that_breaks_while_it_is_used_is_an_error_of_the_run(tmp_path: P
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="--out"), open_sheet(tmp_path / "missing" / "sheet", ME):
         pass
+
+
+DRAWN = Generator("me", {"fingerprint": "a"}, n_samples=3)
+
+
+def test_drawn_answers_of_a_prompt_stand_in_a_row_and_are_found_together(tmp_path: Path) -> None:
+    with open_sheet(tmp_path / "sheet", DRAWN) as sheet:
+        sheet.add_prompts(["b", "a", "b"])
+        sheet.add_prompts(["a", "c"])
+        assert sheet.find_positions(["c", "a", "b"]) == [2, 1, 0]
+        sheet.draw_prompts([1, 2], "first")
+        shards = list(sheet.read_shards("first", 4))
+        assert [[(line.prompt, line.sample) for line in shard] for shard in shards] == [
+            [("a", 0), ("a", 1), ("a", 2), ("c", 0)],
+            [("c", 1), ("c", 2)],
+        ]
+        assert [line.key for shard in shards for line in shard] == [*DRAWN.keys("a"), *DRAWN.keys("c")]
+        one, two, three = DRAWN.keys("c")
+        sheet.add_answers({three: answer("3"), one: answer("1")}, is_cached=False)
+        sheet.add_failure(two, FailedAnswer("no luck"))
+        assert sheet.find(["b", "c"]) == [None, ((answer("1"), FailedAnswer("no luck"), answer("3")), "first")]
+        assert sheet.count_drawn("first") == (6, 2, 1)
+        assert (sheet.count().n_prompts, sheet.count().n_generated, sheet.count().n_failed) == (3, 2, 1)
+        with pytest.raises(RunError, match="no answer"):
+            sheet.find(["a"])
+    # Fewer of the same answers are another list.
+    with open_sheet(tmp_path / "sheet", Generator("me", {"fingerprint": "a"}, n_samples=2)) as sheet:
+        assert sheet.count().n_prompts == 0
+
+
+def test_a_drawn_answer_has_a_key_of_its_own_however_many_others_there_are() -> None:
+    assert len({*DRAWN.keys("a"), *DRAWN.keys("b"), ME.key("a")}) == 7
+    assert Generator("me", {"fingerprint": "a"}, n_samples=2).keys("a") == DRAWN.keys("a")[:2]
+    assert ME.keys("a") == [ME.key("a")]
+
+
+def test_prompts_whose_answers_differ_are_counted_and_empty_ones_left_out(tmp_path: Path) -> None:
+    with open_sheet(tmp_path / "sheet", DRAWN) as sheet:
+        sheet.add_prompts(["same", "other", "empty", "open"])
+        texts = {"same": ["x", "x", "x"], "other": ["x", "y", "x"], "empty": [" ", " ", " "], "open": ["x"]}
+        for prompt, own in texts.items():
+            sheet.add_answers(
+                {key: answer(text) for key, text in zip(DRAWN.keys(prompt), own, strict=False)}, is_cached=False
+            )
+        assert sheet.count_varied() == (2, 1)
+
+
+def test_a_sheet_of_an_older_format_is_begun_anew(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "sheet")) as connection, connection:
+        connection.execute("CREATE TABLE generator (digest TEXT NOT NULL, is_listed INTEGER NOT NULL)")
+        connection.execute("INSERT INTO generator VALUES (?, 1)", (ME.digest,))
+        connection.execute("CREATE TABLE prompts (position INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE)")
+    with open_sheet(tmp_path / "sheet", ME) as sheet:
+        assert not sheet.is_listed
+        sheet.add_prompts(["a"])
+        assert sheet.find_positions(["a"]) == [0]

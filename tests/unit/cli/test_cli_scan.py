@@ -88,6 +88,16 @@ def test_options_become_settings(start: Start, ask: Ask) -> None:
     )
 
 
+def test_drawn_baselines_are_asked_for_by_number(start: Start, ask: Ask) -> None:
+    job = start()
+    assert ask("scan", "a.jsonl", "--baseline-samples", "4").exit_code == 0
+    assert job.configs == [ScanConfig(datasets=("a.jsonl",), baseline_samples=4)]
+    refused = ask("scan", "a.jsonl", "--baseline-samples", "1")
+    assert refused.exit_code == 2
+    assert "--baseline-samples: one drawn answer carries chance" in refused.stderr
+    assert "--baseline-samples 4" in ask("scan", "--help").stdout
+
+
 def test_no_options_are_the_defaults_of_the_library(start: Start, ask: Ask) -> None:
     job = start()
     ask("scan", "a.jsonl")

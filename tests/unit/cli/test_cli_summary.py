@@ -144,6 +144,26 @@ def test_json_holds_what_evidence_says(run: Path, ask: Ask) -> None:
     assert values["evidence"]["level"] == "full"
 
 
+def test_answers_that_are_drawn_are_counted_and_said_to_be_so(run: Path) -> None:
+    values = change(run)
+    assert "the model's own answer to each prompt" in render(values, width=200)
+    values["baseline"] |= {"n_prompts": 10, "n_generated": 6, "n_generated_tokens": 90, "n_cached": 18, "n_failed": 1}
+    values["baseline"] |= {"samples": 4, "generator": "server: llama"}
+    values["baseline"]["auto"] = {
+        "r2": {"evil": 0.5},
+        "has_reference": True,
+        "confidence": 0.95,
+        "expected_misses": 1.0,
+        "n_found": 9,
+        "miss_bound": 0.04,
+    }
+    text = render(values, width=200)
+    assert "the mean over 4 drawn answers of the model's own to each prompt, from a server: llama" in text
+    assert "10 distinct prompts, 4 answers each: 6 made with 90 tokens, 18 from the cache, 1 failed" in text
+    # 24 of 40 answers are there: four of the ten prompts have a predicted baseline.
+    assert "40.0% of the answers" in text
+
+
 def test_what_a_score_goes_with_is_named_from_three_tenths_on(run: Path) -> None:
     text = render(
         change(run, correlations={"evil": {"n_response_tokens": 0.31, "list_share": -0.29, "is_refusal": None}})
