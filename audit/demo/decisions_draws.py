@@ -99,7 +99,7 @@ def _discover(draws: Iterator[tuple[Reference, Pool]], *, n_bad: int) -> dict[st
     """Flag drawn datasets whose first rows are the bad ones."""
     shares, recalls = [], []
     for reference, drawn in draws:
-        any_n = flag_rows(drawn, reference, parse_rule(f"fdr:{FDR}")).flagged_nk.any(axis=1)
+        any_n = np.asarray(flag_rows(drawn, reference, parse_rule(f"fdr:{FDR}")).flagged_nk.any(axis=1))
         shares.append(any_n[n_bad:].sum() / max(any_n.sum(), 1))
         recalls.append(any_n[:n_bad].mean())
     error = float(np.std(shares, ddof=1) / len(shares) ** 0.5)
