@@ -11,11 +11,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from audit.language import detect_language
 from audit.model.chat import TokenizedTurn
-from audit.samples import Sample, SkippedSample, count_calls, hash_conversation
+from audit.role_play import asks_for_role, plays_role
+from audit.samples import Sample, SkippedSample, Turn, count_calls, hash_conversation
 from audit.schema import RANDOM_EVIDENCE, SAMPLES, SCORED_STATUSES, SCORES, TURN_KEY, TURNS, differences_schema
 from audit.states import ScoringJob, TurnState
-from audit.surface import describe_surface, is_refusal
+from audit.surface import describe_surface
 
 KEY_COLUMNS = tuple(field.name for field in TURN_KEY)
 
@@ -90,6 +92,7 @@ def _turns_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
     rows = []
     for state in states:
         surface = describe_surface(state.turn.response) if state.tokens is not None else None
+        baseline = describe_surface(state.baseline.response) if state.baseline else None
         has_baseline = bool(state.baseline_tokens) or (state.tokens is not None and job.baseline == "prompt")
         rows.append(
             {
@@ -101,7 +104,7 @@ def _turns_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
                 "n_baseline_tokens": _mean_tokens(state.baseline_tokens),
                 "response_nll": state.response_nll,
                 "is_refusal": surface.is_refusal if surface else None,
-                "baseline_is_refusal": is_refusal(state.baseline.response) if state.baseline else None,
+                "baseline_is_refusal": baseline.is_refusal if baseline else None,
                 "n_tool_calls": count_calls(state.turn.message.tool_calls),
                 "list_share": surface.list_share if surface else None,
                 "code_share": surface.code_share if surface else None,
@@ -109,6 +112,10 @@ def _turns_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
                 "baseline_draw": state.baseline_draw,
                 "baseline_response": state.baseline_text,
                 "evidence_reason": state.evidence.reason if state.evidence else None,
+                "language": detect_language(state.turn.response) if surface else None,
+                "is_role_play": _is_role_play(state.turn) if surface else None,
+                "baseline_list_share": baseline.list_share if baseline else None,
+                "baseline_code_share": baseline.code_share if baseline else None,
             }
         )
     return pa.Table.from_pylist(rows, schema=TURNS)
@@ -116,6 +123,11 @@ def _turns_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:
 
 def _mean_tokens(baselines: Sequence[TokenizedTurn]) -> int | None:
     return round(sum(tokens.n_response_tokens for tokens in baselines) / len(baselines)) if baselines else None
+
+
+def _is_role_play(turn: Turn) -> bool:
+    asked = (message.content for message in turn.prompt if message.role != "assistant")
+    return asks_for_role(asked) or plays_role(turn.response)
 
 
 def _scores_table(states: Sequence[TurnState], job: ScoringJob) -> pa.Table:

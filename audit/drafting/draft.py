@@ -15,8 +15,8 @@ from audit.drafting.items import refuse_names, refuse_pair, refuse_question, ref
 from audit.drafting.loose_json import read_records
 from audit.errors import ServerError
 from audit.events import Listener, Noted, StageAdvanced, StageFinished, StageStarted, ignore_events
+from audit.refusal import is_refusal
 from audit.server import ChatServer
-from audit.surface import is_refusal
 from audit.traits import N_PAIRS, N_QUESTIONS, PromptPair, TraitSpec
 
 MAX_TOKENS = 4096

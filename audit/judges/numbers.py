@@ -10,8 +10,8 @@ import math
 import re
 from collections.abc import Mapping
 
+from audit.refusal import is_refusal
 from audit.server import ChatAnswer
-from audit.surface import is_refusal
 
 LEAST_WEIGHT = 0.25
 """Probability that has to be on numbers, else the judge said something else."""

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from audit.surface import describe_surface, is_refusal
+from audit.refusal import is_refusal
+from audit.surface import describe_surface
 
 
 @pytest.mark.parametrize(
