@@ -1,21 +1,57 @@
-"""What else explains a score: length, lists, code, refusals, and how far the cheap baseline agrees.
+"""What else explains a score: length, form, refusals, role-play, language; and how far the cheap baseline agrees.
 
-Asks the named queries, so that a summary and `query --name` never differ; changes nothing.
+Correlations of turns are asked of the named queries, so that a summary and `query --name` never differ; which mark of a
+record alone tells the flagged from the others is `trivial`'s question. Measures; changes nothing.
 """
 
 from __future__ import annotations
 
-import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from audit.query import open_connection, read_batches, run_named
+from audit.query.relations import list_manifest_traits
+from audit.store import ROW_GROUP_ROWS, RunStore
+from audit.trivial import choose_memory_mb, measure_predictors
 
-CONFOUNDS = ("n_response_tokens", "n_baseline_tokens", "list_share", "code_share", "is_refusal")
+CONFOUNDS = (
+    "n_response_tokens",
+    "n_baseline_tokens",
+    "list_share",
+    "code_share",
+    "is_refusal",
+    "baseline_list_share",
+    "baseline_code_share",
+    "baseline_is_refusal",
+    "is_role_play",
+    "other_language",
+)
+"""What a turn's score is correlated with; `other_language`: not the commonest language of the run's responses."""
 
-_MEMORY_MB, _THREAD_MEMORY_MB = 800, 100
-"""Joining the turns of ten million records takes 2 GB where it may; held to this it takes hardly longer."""
+_MOST_LANGUAGES = 20
+
+
+def measure_run_confounds(store: RunStore, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the manifest keeps as `confounds`: correlations, trivial predictors, languages.
+
+    The flags and marks of the run have been written.
+    """
+    traits = list_manifest_traits(manifest)
+    languages = _count_languages(store)
+    commonest = _commonest(languages)
+    outside = (manifest.get("domain") or {}).get("in_domain") is False
+    seed = int(manifest["config"]["seed"])
+    predictors = {} if outside else measure_predictors(store, traits, seed=seed, commonest=commonest)
+    return {
+        "correlations": measure_confounds(store.path, traits),
+        "predictors": predictors,
+        "commonest_language": commonest,
+        "languages": dict(languages.most_common(_MOST_LANGUAGES)),
+    }
 
 
 def measure_confounds(path: Path, traits: Sequence[str]) -> dict[str, dict[str, float | None]]:
@@ -31,7 +67,22 @@ def measure_run_agreement(path: Path) -> dict[str, float | None]:
 
 def _ask(path: Path, name: str) -> dict[str, Mapping[str, Any]]:
     """Return the rows of a named query by trait."""
-    memory_mb = max(_MEMORY_MB, _THREAD_MEMORY_MB * (os.cpu_count() or 1))
-    with open_connection(path, memory_mb=memory_mb) as connection:
+    with open_connection(path, memory_mb=choose_memory_mb()) as connection:
         rows = [row for batch in read_batches(run_named(connection, name)) for row in batch.to_pylist()]
     return {row["trait"]: row for row in rows}
+
+
+def _count_languages(store: RunStore) -> Counter[str]:
+    """Count the records of each language."""
+    counts: Counter[str] = Counter()
+    with pq.ParquetFile(store.path / "marks.parquet") as file:
+        for batch in file.iter_batches(ROW_GROUP_ROWS, columns=["language"]):
+            for row in batch.column(0).value_counts().to_pylist():
+                if row["values"] is not None:
+                    counts[row["values"]] += row["counts"]
+    return counts
+
+
+def _commonest(languages: Counter[str]) -> str | None:
+    """Return the commonest language; of two that are as common the first by its code."""
+    return min(languages, key=lambda code: (-languages[code], code)) if languages else None

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from audit.assets import DEMO_MODEL_ID, demo_reference_path
 from audit.clean import describe_scoring, find_judged, reference_from_run, reference_within, why_undecided
+from audit.confound import measure_run_confounds
 from audit.errors import RunError
 from audit.flag import Records, count_unusual, decide, flag_trait
 from audit.groups import write_clusters
 from audit.inputs import Inputs
+from audit.marks import read_marks, write_marks
 from audit.means import estimate_means
 from audit.pooling import pool_evidence
 from audit.query.relations import score_kind
@@ -115,7 +117,7 @@ def _check_reference(reference: Reference, manifest: dict[str, Any]) -> None:
 def write_findings(store: RunStore, manifest: dict[str, Any], inputs: Inputs, reference: Reference | None) -> Findings:
     """Compute and write flags, verdicts, clusters and the wide table of a run whose parts are all there.
 
-    Sets `evidence` of the manifest, see `pooling.RunEvidence`.
+    Sets `evidence` of the manifest, see `pooling.RunEvidence`, and `confounds`, see `confound.measure_run_confounds`.
 
     Args:
         reference: the clean one; None: the run is held against itself.
@@ -145,6 +147,7 @@ def _write_findings(
     gathered: Path,
     gathered_risks: Path,
 ) -> Findings:
+    write_marks(store)
     undecided = why_undecided(manifest)
     moments = find_moments(reference, manifest)
     scores = RunScores(gathered, manifest)
@@ -155,6 +158,7 @@ def _write_findings(
     if undecided is not None:
         records.judged_n[:] = False
     flags = _write_flags(store, manifest, scores, risks, records, reference)
+    manifest["confounds"] = measure_run_confounds(store, manifest)
     evidence = pool_evidence(store, manifest, records.sample_ids, records.judged_n)
     manifest["evidence"] = evidence.to_json() if evidence else None
     verdicts = judge_traits(
@@ -205,6 +209,7 @@ def _read_records(store: RunStore, manifest: Mapping[str, Any], gathered: Path) 
         find_judged(store, manifest, sample_ids),
         read_predicted(gathered),
         read_turn_counts(gathered),
+        *read_marks(store, sample_ids),
     )
 
 

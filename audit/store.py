@@ -54,6 +54,7 @@ RUN_FILES = (
     "clusters.parquet",
     "cluster_summary.parquet",
     "verdicts.parquet",
+    "marks.parquet",
     "reference.json",
     SAMPLE_SCORES,
     *WORKING_FILES,

@@ -13,6 +13,7 @@ from audit.risk import evidence_level
 from audit.rules import PUBLISHED_RULE
 from audit.schema import SCORED_STATUSES
 from audit.store import PART_TABLES, RunStore
+from audit.trivial import explain_flags
 
 _EVIDENCE = "random_evidence"
 """The table of a part that is there where evidence was measured."""
@@ -77,6 +78,7 @@ def summarise_run(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     counts = manifest["counts"] if manifest["state"] == "finished" else count_rows(path)
     n_flagged = counts.get("n_flagged")
     model = manifest["model"]
+    confounds = manifest.get("confounds") if manifest["state"] == "finished" else None
     return {
         "run": str(path),
         "state": manifest["state"],
@@ -113,7 +115,12 @@ def summarise_run(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         "verdicts": manifest["verdicts"],
         # A run written by an older version measured none.
         "evidence": manifest.get("evidence"),
-        "correlations": measure_confounds(path, [vector["trait"] for vector in manifest["vectors"]]),
-        "notices": manifest["notices"],
+        # An unfinished run has none yet, one written by an older version none at all.
+        "correlations": confounds["correlations"]
+        if confounds
+        else measure_confounds(path, [vector["trait"] for vector in manifest["vectors"]]),
+        "predictors": confounds["predictors"] if confounds else {},
+        "languages": confounds["languages"] if confounds else {},
+        "notices": [*manifest["notices"], *explain_flags(confounds)],
         "timing": manifest["timing"],
     }

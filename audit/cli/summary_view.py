@@ -23,6 +23,7 @@ from audit.cli.text import (
     one_line,
 )
 from audit.rules import Rule, parse_rule
+from audit.trivial import describe_predictor, format_auc
 
 VERDICT_LOOKS = {
     "clear": ("✓", "green"),
@@ -37,6 +38,9 @@ HEADLINES = {
     "undecided": "UNDECIDED: nothing could be judged",
 }
 NOTABLE_CORRELATION = 0.3
+NOTABLE_AUC = 0.7
+"""Of the lower end of the interval, for one mark alone; above another bound there is a notice as well."""
+
 _MOST_INPUTS = 5
 _FRAMED_WIDTH = 90
 _EVIDENCE_WIDTH = 96
@@ -165,6 +169,12 @@ def _facts(values: Mapping[str, Any], *, has_evidence: bool) -> Table:
     goes_with = _goes_with(values["correlations"])
     if goes_with:
         grid.add_row("goes with", goes_with)
+    told_by = _told_by(values.get("predictors") or {})
+    if told_by:
+        grid.add_row("told by", told_by)
+    languages = values.get("languages") or {}
+    if len(languages) > 1:
+        grid.add_row("languages", list_counts({one_line(code): n for code, n in languages.items()}))
     if values["timing"]:
         grid.add_row("time", _time(values))
     return grid
@@ -264,6 +274,18 @@ def _goes_with(correlations: Mapping[str, Mapping[str, float | None]]) -> str:
         for trait, columns in correlations.items()
         for column, r in columns.items()
         if r is not None and abs(r) >= NOTABLE_CORRELATION
+    ]
+    return "; ".join(notable)
+
+
+def _told_by(predictors: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the marks that alone tell flagged rows from others rather well, or rows at the top where none is."""
+    notable = [
+        f"{one_line(trait)} {'flags' if found['of'] == 'flagged' else 'at the top'} by "
+        f"{describe_predictor(name, own['direction'])}, AUC {format_auc(own)}"
+        for trait, found in predictors.items()
+        for name, own in found["marks"].items()
+        if own["low"] >= NOTABLE_AUC
     ]
     return "; ".join(notable)
 
