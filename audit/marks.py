@@ -33,9 +33,7 @@ def write_marks(store: RunStore) -> None:
             writer.write_table(table.select(MARKS.names).cast(MARKS), row_group_size=ROW_GROUP_ROWS)
 
 
-def read_marks(
-    store: RunStore, sample_ids: NDArray[np.int64]
-) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
+def read_marks(store: RunStore, sample_ids: NDArray[np.int64]) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
     """Return each record's language (None where none is known) and mean response length (NaN without an answer).
 
     Args:
