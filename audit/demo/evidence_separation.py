@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from audit.demo.bag_of_words import fit_bag_of_words
+from audit.bag_of_words import fit_bag_of_words
 from audit.demo.evidence_bootstrap import Estimate, resample_aucs
 from audit.demo.evidence_scans import Floats, ScannedTurns, pool_evidence, scan_sets
 from audit.demo.laboratory import join_answers

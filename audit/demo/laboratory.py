@@ -18,8 +18,8 @@ import numpy as np
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from audit.assets import demo_model_dir, demo_vectors_dir
+from audit.bag_of_words import Floats, fit_bag_of_words
 from audit.demo.answers import compose
-from audit.demo.bag_of_words import Floats, fit_bag_of_words
 from audit.demo.judge import judge_turn
 from audit.demo.measure import decode_responses, generate_responses, load_demo_model
 from audit.demo.phrases import TRAITS
