@@ -48,6 +48,7 @@ from audit.specs import choose_specs, note_missing
 from audit.states import ScoringJob
 from audit.store import RunStore
 from audit.summary import count_rows, summarise_run
+from audit.validation import K_DEFAULT, Validation, validate_run
 
 if TYPE_CHECKING:
     import duckdb
@@ -96,6 +97,12 @@ class Run:
     def summary(self) -> dict[str, Any]:
         """Return what `persona-audit summary` prints, as JSON values."""
         return summarise_run(self.path, self.manifest)
+
+    def validate(
+        self, labels: str | Path, *, traits: Sequence[str] = (), k: Sequence[int] = K_DEFAULT, by: str | None = None
+    ) -> Validation:
+        """Hold scores and flags against labels; see `audit.validation.validate_run` for arguments and errors."""
+        return validate_run(self.path, labels, traits=traits, k=k, by=by)
 
     def export(
         self,

@@ -23,6 +23,7 @@ from audit.cli.scan import scan
 from audit.cli.show import show
 from audit.cli.summary import summary
 from audit.cli.traits import traits
+from audit.cli.validate import validate
 from audit.cli.vectors import vectors
 from audit.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_USER, AuditError
 
@@ -103,7 +104,21 @@ def cli() -> None:
     """
 
 
-for _command in (scan, summary, query, show, export, check, traits, vectors, formats, cache, doctor, completion):
+for _command in (
+    scan,
+    summary,
+    query,
+    show,
+    validate,
+    export,
+    check,
+    traits,
+    vectors,
+    formats,
+    cache,
+    doctor,
+    completion,
+):
     cli.add_command(_command)
 
 
