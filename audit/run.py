@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from audit.auto import choose_baselines
 from audit.baseline import BaselineFile, number_turns, open_baseline
 from audit.cascade import LEAST_PROMPTS
+from audit.compare import LISTED_ROWS, compare_runs
 from audit.config import ScanConfig, is_dataset, plan_reference_scan
 from audit.confound import measure_run_agreement
 from audit.directions import choose_vectors
@@ -103,6 +104,14 @@ class Run:
     ) -> Validation:
         """Hold scores and flags against labels; see `audit.validation.validate_run` for arguments and errors."""
         return validate_run(self.path, labels, traits=traits, k=k, by=by)
+
+    def compare(self, other: Run | str | Path, *, rows: int = LISTED_ROWS) -> dict[str, Any]:
+        """Return what changed from this run to another, as JSON values; see `audit.compare.compare_runs`.
+
+        Raises:
+            RunError: a run is not finished or has no scores, or the two have no trait in common.
+        """
+        return compare_runs(self.path, other.path if isinstance(other, Run) else other, rows=rows)
 
     def export(
         self,

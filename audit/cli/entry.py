@@ -14,6 +14,7 @@ import click
 
 from audit.cli.cache import cache
 from audit.cli.check import check
+from audit.cli.compare import compare
 from audit.cli.completion import completion
 from audit.cli.doctor import doctor
 from audit.cli.export import export
@@ -101,6 +102,7 @@ def cli() -> None:
       persona-audit scan data.jsonl
       persona-audit show data.audit --top evil
       persona-audit export data.audit --output clean.jsonl --rejected flagged.jsonl
+      persona-audit compare old.audit new.audit
     """
 
 
@@ -110,6 +112,7 @@ for _command in (
     query,
     show,
     validate,
+    compare,
     export,
     check,
     traits,

@@ -187,8 +187,8 @@ gate_options = option_group(
         "--fail-on",
         multiple=True,
         metavar="EXPR",
-        help="Exit 1 when the run passes this limit: risk, watch, evil=watch, 'flagged>5%', 'n_flagged>100', "
-        "'evil.mean_difference>0.4', 'skipped>1%'. Can be repeated; any one suffices.",
+        help="Exit 1 when the run passes this limit: risk, watch, evil=watch, 'flagged>5%', 'evil.cohens_d>0.4', "
+        "\"verdict.evil == 'risk' or flagged_share > 0.02\". Can be repeated; any one suffices.",
     ),
     click.option(
         "--allow-undecided", is_flag=True, help="With --fail-on: do not count what could not be judged as passed."

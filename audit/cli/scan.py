@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from audit.cli.gate import exit_if_passed
 from audit.cli.options import (
     gate_options,
     json_option,
@@ -15,7 +16,6 @@ from audit.cli.options import (
     scoring_options,
 )
 from audit.cli.text import split_names
-from audit.errors import EXIT_FOUND
 
 
 @click.command(
@@ -28,6 +28,7 @@ Examples:
   persona-audit scan train.jsonl --baseline-samples 4 --reference clean.audit
   persona-audit scan org/dataset --split train --limit 1000
   persona-audit scan train.jsonl --baseline prompt --fail-on risk --json > audit.json
+  persona-audit scan train.jsonl --fail-on "verdict.evil >= 'watch' and evil.cohens_d > 0.3 or skipped > 1%"
 """,
 )
 @click.argument("datasets", metavar="DATASET...", nargs=-1, required=True, type=click.Path())
@@ -91,7 +92,4 @@ def scan(
     if limits:
         summary["limits_passed"] = passed
     print_summary(summary, as_json=as_json)
-    for sentence in passed:
-        click.echo(f"--fail-on {sentence}", err=True)
-    if passed:
-        ctx.exit(EXIT_FOUND)
+    exit_if_passed(ctx, passed)

@@ -3,7 +3,7 @@
 Nothing here writes, and nothing outside the run directory can be read. Knows nothing of how results are shown.
 """
 
-from audit.query.connection import list_traits, open_connection
+from audit.query.connection import list_traits, open_connection, open_pair
 from audit.query.named import NamedQuery, Parameter, find_named_query, named_queries, run_named
 from audit.query.relations import RELATIONS
 from audit.query.statement import check_condition, check_statement, read_batches, run_query
@@ -18,6 +18,7 @@ __all__ = [
     "list_traits",
     "named_queries",
     "open_connection",
+    "open_pair",
     "read_batches",
     "run_named",
     "run_query",

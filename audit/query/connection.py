@@ -34,26 +34,53 @@ def open_connection(
         RunError: there is no run, or its files are damaged.
     """
     path = Path(os.path.abspath(run_path))
-    store = RunStore(path)
-    manifest = store.read_manifest()
-    stored = find_stored_scores(store, list_manifest_traits(manifest)) if only is None else None
+    connection = _connect(memory_mb)
+    _make_views(connection, path, str(run_path), only)
+    _harden(connection, [path])
+    return connection
+
+
+def open_pair(run_a: Path | str, run_b: Path | str, *, memory_mb: int | None = None) -> duckdb.DuckDBPyConnection:
+    """Open two runs in one connection as `open_connection` does: relations of one in schema `a`, the other's in `b`.
+
+    Raises:
+        RunError: there is no run, or its files are damaged.
+    """
+    runs = {"a": run_a, "b": run_b}
+    connection = _connect(memory_mb)
+    for schema, run in runs.items():
+        connection.execute(f"CREATE SCHEMA {schema}")
+        connection.execute(f"SET schema = '{schema}'")
+        _make_views(connection, Path(os.path.abspath(run)), str(run), None)
+    connection.execute("SET schema = 'main'")
+    _harden(connection, [Path(os.path.abspath(run)) for run in runs.values()])
+    return connection
+
+
+def _connect(memory_mb: int | None) -> duckdb.DuckDBPyConnection:
     settings: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
     }
     if memory_mb is not None:
         settings["memory_limit"] = f"{memory_mb}MB"
-    connection = duckdb.connect(":memory:", config=settings)
+    return duckdb.connect(":memory:", config=settings)
+
+
+def _make_views(connection: duckdb.DuckDBPyConnection, path: Path, place: str, only: Sequence[Part] | None) -> None:
+    """Make the relations of a run; where that fails, the connection is closed."""
+    store = RunStore(path)
     try:
+        manifest = store.read_manifest()
+        stored = find_stored_scores(store, list_manifest_traits(manifest)) if only is None else None
         for statement in build_views(store, manifest, stored=stored, only=only):
             connection.execute(statement)
     except duckdb.Error as error:
         connection.close()
-        raise RunError(
-            str(run_path), f"its files cannot be read: {first_line(error)}", "scan again with --fresh"
-        ) from error
-    _harden(connection, path)
-    return connection
+        raise RunError(place, f"its files cannot be read: {first_line(error)}", "scan again with --fresh") from error
+    except RunError:
+        connection.close()
+        raise
 
 
 def list_traits(connection: duckdb.DuckDBPyConnection) -> list[str]:
@@ -68,10 +95,11 @@ def first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _harden(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+def _harden(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> None:
     spill = os.path.join(tempfile.gettempdir(), f"persona-audit-{os.getpid()}")
+    allowed = ", ".join(quote_text(str(path)) for path in paths)
     connection.execute(f"SET temp_directory = {quote_text(spill)}")
-    connection.execute(f"SET allowed_directories = [{quote_text(str(path))}]")
+    connection.execute(f"SET allowed_directories = [{allowed}]")
     connection.execute("SET python_enable_replacements = false")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
