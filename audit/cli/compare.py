@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from audit.cli.gate import exit_if_passed
-from audit.cli.options import gate_options, json_option
+from audit.cli.options import comparison_gate_options, json_option
 
 
 @click.command(
@@ -37,7 +37,7 @@ An unknown name is answered with all of them.
     metavar="N",
     help="Rows named of each kind: added, removed, moved (of each trait).",
 )
-@gate_options
+@comparison_gate_options
 @json_option
 @click.pass_context
 def compare(

@@ -182,15 +182,26 @@ limit_options = option_group(
     click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of everything random."),
 )
 
-gate_options = option_group(
-    click.option(
-        "--fail-on",
-        multiple=True,
-        metavar="EXPR",
-        help="Exit 1 when the run passes this limit: risk, watch, evil=watch, 'flagged>5%', 'evil.cohens_d>0.4', "
-        "\"verdict.evil == 'risk' or flagged_share > 0.02\". Can be repeated; any one suffices.",
-    ),
-    click.option(
-        "--allow-undecided", is_flag=True, help="With --fail-on: do not count what could not be judged as passed."
-    ),
+
+def make_gate_options(passed_by: str, examples: str) -> Callable[[Command], Command]:
+    """Return the options of a gate: what passes a limit, and examples of limits."""
+    return option_group(
+        click.option(
+            "--fail-on",
+            multiple=True,
+            metavar="EXPR",
+            help=f"Exit 1 when {passed_by} passes this limit: {examples}. Can be repeated; any one suffices.",
+        ),
+        click.option(
+            "--allow-undecided", is_flag=True, help="With --fail-on: do not count what could not be judged as passed."
+        ),
+    )
+
+
+gate_options = make_gate_options(
+    "the run",
+    "risk, watch, evil=watch, 'flagged>5%', 'evil.cohens_d>0.4', \"verdict.evil == 'risk' or flagged_share > 0.02\"",
+)
+comparison_gate_options = make_gate_options(
+    "the comparison", "worsened, is_different, 'n_newly_flagged>0', \"drift.evil > 0.2 and verdict_b.evil != 'clear'\""
 )
