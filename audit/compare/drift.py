@@ -95,15 +95,20 @@ def measure_drift(
         return values | {"ci_low": 0.0, "ci_high": 0.0, "shift": 0.0, "drift": 0.0, "has_drifted": False}
     if min(a.n, b.n) < 2:
         return values
-    # What rounding leaves of a variance can be below 0.
-    variance = a.sd**2 / a.n + b.sd**2 / b.n - 2 * n_both * covariance / (a.n * b.n)
-    error = math.sqrt(max(variance, 0.0))
+    error = shift_error(a, b, n_both=n_both, covariance=covariance)
     values |= {"ci_low": shift - _Z95 * error, "ci_high": shift + _Z95 * error}
     if min(a.n, b.n) >= MIN_DRIFT_ROWS:
         level = DRIFT_LEVEL / (2 * n_traits)
         least = NormalDist().inv_cdf(1 - level / 2) * error
         values["has_drifted"] = bool(abs(shift) > max(least, 1e-6 * abs(a.mean)) or p < level)
     return values
+
+
+def shift_error(a: Spread, b: Spread, *, n_both: int, covariance: float) -> float:
+    """Return the standard error of the difference of two means, of whose values `n_both` belong together."""
+    # What rounding leaves of a variance can be below 0.
+    variance = a.sd**2 / a.n + b.sd**2 / b.n - 2 * n_both * covariance / (a.n * b.n)
+    return math.sqrt(max(variance, 0.0))
 
 
 def _effect(shift: float, a: Spread, b: Spread) -> float | None:

@@ -121,9 +121,8 @@ def _baseline(manifest: Mapping[str, Any]) -> str:
 
 def _flag_rule(manifest: Mapping[str, Any]) -> str | None:
     """Return the rule that made the flags; runs that name none have that of before there were others."""
-    if manifest["reference"] is None and not manifest.get("flag"):
-        return None
-    return str(manifest.get("flag") or "quantile:95")
+    named = manifest.get("flag") or manifest["config"].get("flag")
+    return str(named or "quantile:95") if named or manifest["reference"] else None
 
 
 def _say_inputs(inputs: Sequence[Mapping[str, Any]]) -> str:
