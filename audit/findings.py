@@ -39,7 +39,9 @@ from audit.reference import (
 from audit.risk import measures_both
 from audit.rules import PUBLISHED_RULE, parse_rule
 from audit.schema import FLAGS
+from audit.shifts import find_random_bands
 from audit.store import RunStore, name_unfinished, replacing, write_bytes, write_table
+from audit.surplus import RARE_SHARE
 from audit.verdict import judge_traits, verdicts_table
 from audit.wide import (
     RunRisks,
@@ -166,11 +168,13 @@ def _write_findings(
         reference,
         n_flagged=dict(zip(scores, flags.flagged_nk.sum(axis=0).tolist(), strict=True)),
         n_unusual=flags.n_unusual,
+        n_rare=flags.n_rare,
         expected_false_flags=flags.expected,
         judged_n=records.judged_n,
         undecided=undecided,
         evidence=evidence.traits if evidence else None,
         estimated=estimate_means(store, manifest) if manifest["baseline"].get("auto") else None,
+        random_band=_find_random_band(store, manifest, records, reference),
     )
     write_table(store.path / "verdicts.parquet", verdicts_table(verdicts))
     any_flag_n = np.asarray(flags.flagged_nk.any(axis=1))
@@ -193,6 +197,14 @@ def _write_findings(
             "n_clusters": int(cluster_n.max(initial=-1)) + 1,
         },
     )
+
+
+def _find_random_band(
+    store: RunStore, manifest: Mapping[str, Any], records: Records, reference: Reference | None
+) -> float | None:
+    clean = reference.differences if reference else None
+    group_n = np.where(records.judged_n, 0, -1)
+    return find_random_bands(store, clean, records.sample_ids, group_n, 1, seed=int(manifest["config"]["seed"]))[0]
 
 
 def _find_lengths(reference: Reference | None, *, is_combined: bool) -> dict[str, LengthFit]:
@@ -222,6 +234,7 @@ class _Flags:
 
     flagged_nk: NDArray[np.bool_]
     n_unusual: dict[str, int]
+    n_rare: dict[str, int]
     expected: dict[str, float | None]
     expected_any: float | None
     n_judged: int
@@ -249,6 +262,7 @@ def _write_flags(
     flagged_nk = np.zeros((len(records.sample_ids), len(scores)), dtype=bool)
     has_score_n = np.zeros(len(records.sample_ids), dtype=bool)
     n_unusual: dict[str, int] = {}
+    n_rare: dict[str, int] = {}
     expected: dict[str, float | None] = {}
     with (
         replacing(store.path / "flags.parquet") as unfinished,
@@ -258,7 +272,7 @@ def _write_flags(
             own_score_n = np.isfinite(own.max_n)
             has_score_n |= own_score_n
             clean = reference.traits[trait] if reference else None
-            n_unusual[trait] = 0
+            n_unusual[trait] = n_rare[trait] = 0
             expected[trait] = None
             if clean is not None and decision is not None:
                 turns_n = records.n_turns_n[own_score_n & records.judged_n]
@@ -275,13 +289,14 @@ def _write_flags(
             ):
                 writer.write_table(table)
                 n_unusual[trait] += count_unusual(table)
+                n_rare[trait] += count_unusual(table, RARE_SHARE)
                 flagged_ids = table.filter(table["flagged"])["sample_id"].to_numpy()
                 flagged_nk[np.searchsorted(records.sample_ids, flagged_ids), k] = True
     can_flag = decision is not None or rule.kind == "absolute"
     n_judged = int((has_score_n & records.judged_n).sum()) if can_flag else 0
     known = [value for value in expected.values() if value is not None]
     expected_any = decision.expect_any_false(known, n_judged) if decision is not None else None
-    return _Flags(flagged_nk, n_unusual, expected, expected_any, n_judged)
+    return _Flags(flagged_nk, n_unusual, n_rare, expected, expected_any, n_judged)
 
 
 def describe_reference(reference: Reference | None) -> dict[str, Any] | None:

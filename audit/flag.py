@@ -323,10 +323,10 @@ def _describe_parts(difference: float, evidence: float) -> str:
     return f"difference and evidence ({numbers})"
 
 
-def count_unusual(table: pa.Table) -> int:
-    """Return how many rows of `flags` are beyond what 5 % of clean records are, whatever the rule that flags."""
+def count_unusual(table: pa.Table, share: float = UNUSUAL_SHARE) -> int:
+    """Return how many rows of `flags` are beyond what a share of clean records are, whatever the rule that flags."""
     p = table["p_value"].to_numpy()
-    return int((p <= UNUSUAL_SHARE + 1e-7).sum())
+    return int((p <= share + 1e-7).sum())
 
 
 def _floats(values_n: NDArray[np.float64]) -> pa.Array:

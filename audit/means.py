@@ -8,12 +8,13 @@ part in the correction, as they are not like the others.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from audit.query import open_connection
 from audit.schema import SCORED_SIDES
@@ -39,15 +40,35 @@ def estimate_means(store: RunStore, manifest: Mapping[str, Any]) -> dict[str, In
 
     Records outside the model's domain are left out. A trait with fewer than two random records has none.
     """
-    sums: dict[str, Counter[str]] = {}
+    return estimate_group_means(store, manifest, lambda ids: np.zeros(len(ids), dtype=np.int64), 1)[0]
+
+
+def estimate_group_means(
+    store: RunStore,
+    manifest: Mapping[str, Any],
+    group_of: Callable[[NDArray[np.int64]], NDArray[np.integer]],
+    n_groups: int,
+) -> list[dict[str, Interval]]:
+    """Return what `estimate_means` gives, for each of several groups of records.
+
+    Args:
+        group_of: the group of each of some sample ids, from 0; negative where the record is in none.
+    """
+    sums: list[dict[str, Counter[str]]] = [{} for _ in range(n_groups)]
     # Parts share no record, so their sums add up.
     for parts in group_parts(store.parts()):
         with open_connection(store.path, only=parts) as connection:
             query = connection.sql(_MEANS, params=[manifest["domain"]["threshold"], list(SCORED_SIDES)])
             table = query.to_arrow_table()
-        for trait in table["trait"].unique().to_pylist():
-            sums.setdefault(trait, Counter()).update(_add_up(table.filter(pc.equal(table["trait"], trait))))
-    return {trait: interval for trait, own in sums.items() if (interval := _combine(own)) is not None}
+        group_n = group_of(table["sample_id"].to_numpy())
+        for group in np.unique(group_n[group_n >= 0]).tolist():
+            own = table.filter(pa.array(group_n == group))
+            for trait in own["trait"].unique().to_pylist():
+                counter = sums[group].setdefault(trait, Counter())
+                counter.update(_add_up(own.filter(pc.equal(own["trait"], trait))))
+    return [
+        {trait: interval for trait, own in group.items() if (interval := _combine(own)) is not None} for group in sums
+    ]
 
 
 def _add_up(table: pa.Table) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""The evidence of a run as a whole: pooled Z and mean z per trait, and what random directions make of the same turns.
+"""The evidence of a run, as a whole or by groups of records: pooled Z and mean z per trait, and what random directions
+make of the same turns.
 
 Reads turns part by part and adds them up; what the sums mean is said in `calibration`. A turn counts where it is an
 answer that is trained towards and its record is judged.
@@ -7,7 +8,7 @@ answer that is trained towards and its record is judged.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -73,35 +74,59 @@ def pool_evidence(
         sample_ids: all records, rising.
         judged_n: whether each counts.
     """
+    pooled = pool_groups(store, manifest, sample_ids, np.where(judged_n, 0, -1), 1)
+    return pooled[0] if pooled else None
+
+
+def pool_groups(
+    store: RunStore,
+    manifest: Mapping[str, Any],
+    sample_ids: NDArray[np.int64],
+    group_n: NDArray[np.integer],
+    n_groups: int,
+) -> list[RunEvidence] | None:
+    """Add up the evidence of several groups of records in one pass; None where the run measured none.
+
+    Args:
+        sample_ids: all records, rising.
+        group_n: the group of each, from 0; negative where it does not count.
+    """
     level = evidence_level(manifest)
     if level == "off":
         return None
     layer_of = {str(vector["trait"]): int(vector["layer"]) for vector in manifest["vectors"]}
-    traits = {trait: EvidenceSums() for trait in layer_of}
-    layers = {layer: RandomSums(RANDOM_DIRECTIONS) for layer in layer_of.values()}
+    traits = [{trait: EvidenceSums() for trait in layer_of} for _ in range(n_groups)]
+    layers = [{layer: RandomSums(RANDOM_DIRECTIONS) for layer in layer_of.values()} for _ in range(n_groups)]
 
-    def judged(batch: pa.RecordBatch) -> pa.RecordBatch:
-        return batch.filter(pa.array(judged_n[np.searchsorted(sample_ids, batch["sample_id"].to_numpy())]))
+    def split(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
+        own_n = group_n[np.searchsorted(sample_ids, batch["sample_id"].to_numpy())]
+        for group in np.unique(own_n[own_n >= 0]).tolist():
+            yield group, batch.filter(pa.array(own_n == group))
 
     for parts in group_parts(store.parts()):
         with open_connection(store.path, only=parts) as connection:
             for batch in connection.sql(_TRAITS, params=[list(SCORED_SIDES)]).to_arrow_reader(_BATCH_TURNS):
-                _add_scores(traits, judged(batch))
+                for group, own in split(batch):
+                    _add_scores(traits[group], own)
             for batch in connection.sql(_RANDOM, params=[list(SCORED_SIDES)]).to_arrow_reader(_BATCH_TURNS):
-                _add_random(layers, judged(batch))
-    return RunEvidence(
-        level,
-        {
-            trait: TraitEvidence(
-                sums.n,
-                _rounded(sums.pooled_z),
-                _rounded(layers[layer_of[trait]].band),
-                _round_interval(sums.mean_z) if level == "full" else None,
-            )
-            for trait, sums in traits.items()
-        },
-        layers,
-    )
+                for group, own in split(batch):
+                    _add_random(layers[group], own)
+    return [_conclude(level, own, random, layer_of) for own, random in zip(traits, layers, strict=True)]
+
+
+def _conclude(
+    level: str, traits: Mapping[str, EvidenceSums], layers: dict[int, RandomSums], layer_of: Mapping[str, int]
+) -> RunEvidence:
+    found = {
+        trait: TraitEvidence(
+            sums.n,
+            _rounded(sums.pooled_z),
+            _rounded(layers[layer_of[trait]].band),
+            _round_interval(sums.mean_z) if level == "full" else None,
+        )
+        for trait, sums in traits.items()
+    }
+    return RunEvidence(level, found, layers)
 
 
 def _add_scores(traits: Mapping[str, EvidenceSums], batch: pa.RecordBatch) -> None:
