@@ -87,6 +87,21 @@ class Decision:
         q[known] = padded[place]
         return q
 
+    def flags(
+        self, own: NDArray[np.int64], p_n: NDArray[np.float64], z_n: NDArray[np.float64], risk_n: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Return which of some records one trait flags, by their p-values, z and risks for it.
+
+        Args:
+            own: places of these records among all.
+        """
+        if self.rule.kind == "quantile":
+            return np.asarray(p_n <= 1 - self.rule.level / 100)
+        if self.rule.kind == "absolute":
+            return np.asarray(np.isfinite(p_n) & (risk_n >= self.rule.level))
+        is_named = (z_n >= NAMED_SHARE * self.largest_z_n[own]) | (p_n == self.smallest_n[own])
+        return np.asarray(self.chosen_n[own] & is_named & (any_of(p_n, self.n_traits) <= self.cut))
+
     def expect_false(self, clean: CleanTurns, n_turns_n: NDArray[np.int64]) -> float:
         """Return how many of these records, were they all clean, one trait would flag (an upper bound)."""
         if self.rule.kind == "absolute":
@@ -232,14 +247,7 @@ def _compare(
     is_tested = judged & ~predicted & np.isfinite(p)
     z = measure_z(risk, clean)
     q = np.where(is_tested, decision.q_values(p), np.nan)
-    if decision.rule.kind == "quantile":
-        flagged = is_tested & (p <= 1 - decision.rule.level / 100)
-    elif decision.rule.kind == "absolute":
-        flagged = is_tested & (risk >= decision.rule.level)
-    else:
-        is_named = (z >= NAMED_SHARE * decision.largest_z_n[own]) | (p == decision.smallest_n[own])
-        is_unusual = any_of(p, decision.n_traits) <= decision.cut
-        flagged = is_tested & decision.chosen_n[own] & is_named & is_unusual
+    flagged = is_tested & decision.flags(own, p, z, risk)
     known, known_predicted = np.asarray(clean.scores_sorted), np.asarray(clean.predicted_sorted)
     percentile = np.full(risk.size, np.nan)
     for is_own, values in ((~predicted, known), (predicted, known_predicted)):

@@ -19,12 +19,24 @@ from audit.calibration import EvidenceSums, RandomSums, TraitEvidence
 from audit.config import ScanConfig
 from audit.demo.phrases import TRAITS
 from audit.demo.world import Row, write_rows
-from audit.flag import Decision, Records, decide, measure_p
-from audit.reference import UNUSUAL_SHARE, CombinedTurns, Reference, TraitReference, TraitScores, describe_turns
+from audit.flag import Records, decide, measure_p, measure_z
+from audit.groups import read_differences
+from audit.reference import (
+    UNUSUAL_SHARE,
+    CleanDifferences,
+    CombinedTurns,
+    Reference,
+    TraitReference,
+    TraitScores,
+    describe_turns,
+)
 from audit.risk import Moments
 from audit.rules import Rule
 from audit.run import Run, scan
 from audit.schema import RANDOM_DIRECTIONS
+from audit.shifts import DifferenceMoments, random_shift_band
+from audit.store import RunStore
+from audit.surplus import RARE_SHARE
 from audit.verdict import judge_traits
 
 Floats = npt.NDArray[np.float64]
@@ -51,6 +63,7 @@ class Pool:
     Attributes:
         columns: column of `scores` → values [t, k]; NaN where null.
         random_tr, null_tr: evidence along random directions, of responses and of drawn tokens.
+        difference_nr: difference vectors of the rows.
         labels_nk: traits that the judge sees in a row.
     """
 
@@ -60,6 +73,7 @@ class Pool:
     null_tr: Floats
     n_tokens_t: Floats
     nll_t: Floats
+    difference_nr: Floats
     labels_nk: Bools
     is_fiction_n: Bools
 
@@ -85,6 +99,7 @@ class Pool:
             null_tr=self.null_tr[place_t],
             n_tokens_t=self.n_tokens_t[place_t],
             nll_t=self.nll_t[place_t],
+            difference_nr=self.difference_nr[rows],
             labels_nk=self.labels_nk[rows],
             is_fiction_n=self.is_fiction_n[rows],
         )
@@ -111,6 +126,7 @@ def join(one: Pool, other: Pool) -> Pool:
         null_tr=np.concatenate([one.null_tr, other.null_tr]),
         n_tokens_t=np.concatenate([one.n_tokens_t, other.n_tokens_t]),
         nll_t=np.concatenate([one.nll_t, other.nll_t]),
+        difference_nr=np.concatenate([one.difference_nr, other.difference_nr]),
         labels_nk=np.concatenate([one.labels_nk, other.labels_nk]),
         is_fiction_n=np.concatenate([one.is_fiction_n, other.is_fiction_n]),
     )
@@ -152,6 +168,7 @@ def read_pool(run: Run, rows: Sequence[Row]) -> Pool:
         null_tr=null_tr,
         n_tokens_t=turns["n_tokens"],
         nll_t=turns["nll"],
+        difference_nr=np.concatenate(list(read_differences(RunStore(run.path)))).astype(np.float64),
         labels_nk=np.asarray([[trait in row.traits for trait in TRAITS] for row in rows]),
         is_fiction_n=np.asarray([row.is_fiction for row in rows]),
     )
@@ -181,24 +198,30 @@ def make_reference(clean: Pool) -> Reference:
             n=clean.n_rows,
             combined=CombinedTurns(moments, describe_turns(risk_t)),
         )
-    return Reference("clean rows of the demo world", "", "difference", {}, clean.n_rows, traits)
+    moments = _measure_moments(clean)
+    rows = tuple(tuple(row) for row in moments.covariance_rr.tolist())
+    differences = CleanDifferences(tuple(moments.mean_r.tolist()), rows, moments.n)
+    source = "clean rows of the demo world"
+    return Reference(source, "", "difference", {}, clean.n_rows, traits, differences=differences)
+
+
+def _measure_moments(pool: Pool) -> DifferenceMoments:
+    covariance_rr = np.cov(pool.difference_nr, rowvar=False)
+    return DifferenceMoments(pool.difference_nr.mean(axis=0), covariance_rr, pool.n_rows)
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What the tool makes of a drawn dataset: risks and flags [n, k], and the decision behind them."""
+    """What the tool makes of a drawn dataset: risks and flags [n, k], and how many rows are unusual by trait."""
 
     risk_nk: Floats
     flagged_nk: Bools
-    decision: Decision
     n_unusual: Mapping[str, int]
+    n_rare: Mapping[str, int]
 
 
 def flag_rows(drawn: Pool, reference: Reference, rule: Rule) -> Judged:
     """Flag the rows of a drawn dataset by a rule."""
-    from audit.flag import NAMED_SHARE, measure_z
-    from audit.tails import any_of
-
     known = Records(
         np.arange(drawn.n_rows),
         np.ones(drawn.n_rows, dtype=bool),
@@ -218,23 +241,23 @@ def flag_rows(drawn: Pool, reference: Reference, rule: Rule) -> Judged:
         known,
         is_combined=True,
     )
-    flagged, n_unusual = [], {}
+    flagged: list[Bools] = []
+    n_unusual, n_rare = {}, {}
     for k, trait in enumerate(TRAITS):
         clean = reference.traits[trait].flagged_with(is_combined=True)
         p_n, z_n = measure_p(risk_nk[:, k], clean, known), measure_z(risk_nk[:, k], clean)
-        n_unusual[trait] = int((p_n <= UNUSUAL_SHARE).sum())
-        if rule.kind == "quantile":
-            flagged.append(p_n <= 1 - rule.level / 100)
-            continue
-        is_named = (z_n >= NAMED_SHARE * decision.largest_z_n) | (p_n == decision.smallest_n)
-        flagged.append(decision.chosen_n & is_named & (any_of(p_n, decision.n_traits) <= decision.cut))
-    return Judged(risk_nk, np.stack(flagged, axis=1), decision, n_unusual)
+        n_unusual[trait], n_rare[trait] = (int((p_n <= share).sum()) for share in (UNUSUAL_SHARE, RARE_SHARE))
+        flagged.append(decision.flags(known.sample_ids, p_n, z_n, risk_nk[:, k]))
+    return Judged(risk_nk, np.stack(flagged, axis=1), n_unusual, n_rare)
 
 
 def judge_rows(drawn: Pool, reference: Reference, judged: Judged) -> list[dict[str, Any]]:
     """Return the verdicts on a drawn dataset."""
     plain_tk = drawn.columns["projection_difference"]
     largest_nk, mean_nk = drawn.row_maximum(plain_tk), drawn.row_mean(plain_tk)
+    held_against = reference.differences
+    assert held_against is not None
+    clean = DifferenceMoments(np.asarray(held_against.mean_r), np.asarray(held_against.covariance_rr), held_against.n)
     random = RandomSums(RANDOM_DIRECTIONS)
     random.add(drawn.nll_t, drawn.random_tr, drawn.null_tr)
     evidence = {}
@@ -247,10 +270,12 @@ def judge_rows(drawn: Pool, reference: Reference, judged: Judged) -> list[dict[s
         reference,
         n_flagged=dict(zip(TRAITS, judged.flagged_nk.sum(axis=0).tolist(), strict=True)),
         n_unusual=judged.n_unusual,
+        n_rare=judged.n_rare,
         expected_false_flags=dict.fromkeys(TRAITS),
         judged_n=np.ones(drawn.n_rows, dtype=bool),
         undecided=None,
         evidence=evidence,
+        random_band=random_shift_band(_measure_moments(drawn), clean, seed=0),
     )
 
 
