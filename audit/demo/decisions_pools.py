@@ -198,9 +198,9 @@ def make_reference(clean: Pool) -> Reference:
             n=clean.n_rows,
             combined=CombinedTurns(moments, describe_turns(risk_t)),
         )
-    moments = _measure_moments(clean)
-    rows = tuple(tuple(row) for row in moments.covariance_rr.tolist())
-    differences = CleanDifferences(tuple(moments.mean_r.tolist()), rows, moments.n)
+    vectors = _measure_moments(clean)
+    rows = tuple(tuple(row) for row in vectors.covariance_rr.tolist())
+    differences = CleanDifferences(tuple(vectors.mean_r.tolist()), rows, vectors.n)
     source = "clean rows of the demo world"
     return Reference(source, "", "difference", {}, clean.n_rows, traits, differences=differences)
 
