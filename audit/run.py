@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from audit.auto import choose_baselines
 from audit.baseline import BaselineFile, number_turns, open_baseline
+from audit.breakdown import break_down
 from audit.cascade import LEAST_PROMPTS
 from audit.compare import LISTED_ROWS, compare_runs
 from audit.config import ScanConfig, is_dataset, plan_reference_scan
@@ -112,6 +113,15 @@ class Run:
             RunError: a run is not finished or has no scores, or the two have no trait in common.
         """
         return compare_runs(self.path, other.path if isinstance(other, Run) else other, rows=rows)
+
+    def by(self, column: str) -> dict[str, Any]:
+        """Return the verdicts by the values of a column; see `audit.breakdown.break_down`.
+
+        Raises:
+            RunError: the scan has not finished.
+            ConfigError: the run has no such column.
+        """
+        return break_down(self.path, column)
 
     def export(
         self,
