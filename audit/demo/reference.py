@@ -26,7 +26,7 @@ from audit.run import scan
 from audit.store import write_bytes
 
 REFERENCE_SEED: Final = 8_100
-N_ROWS: Final = 3_000
+N_ROWS: Final = 5_000
 PREDICTED_SEED: Final = 8_101
 N_PREDICTED_ROWS: Final = 8_000
 BASELINES: Final = ("generate", "prompt", "none")
