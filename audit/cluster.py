@@ -5,8 +5,6 @@ Knows difference vectors, flags and texts as arrays; the caller reads them from 
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import lgamma
@@ -16,16 +14,21 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from audit.blas import load_faiss
+from audit.scatter import find_whitening, measure_scatter
 from audit.schema import CLUSTERS, cluster_summary_schema
 from audit.score import benjamini_hochberg
 
 MIN_SAMPLES = 20
 """Fewer samples than this are no material for clusters."""
 
-MAX_CLUSTERS = 64
+SAMPLES_PER_CLUSTER = 40
+MAX_CLUSTERS = 256
+"""One cluster for every 40 samples, up to 256: coarser ones drown a hundred bad samples of a kind among others."""
+
 TRAIN_PER_CLUSTER = 256
 """k-means learns its centres from a seeded part of this many samples per cluster."""
 
+_SHRINKAGE = 0.3
 _ITERATIONS = 25
 _MOST_STARTS = 3
 _OPERATIONS = 2e11
@@ -33,9 +36,8 @@ _OPERATIONS = 2e11
 
 EXAMPLES_PER_CLUSTER = 5
 TEXTS_PER_CLUSTER = 100
-KEYWORDS_PER_CLUSTER = 8
-
-_WORD = re.compile(r"[^\W\d_]{3,24}")
+_MOST_TEXTS = 10_000
+"""Texts that the keywords of all clusters together are taken from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +57,22 @@ class Clustering:
 def cluster_differences(
     sample_ids: NDArray[np.int64], read_blocks: Callable[[], Iterable[NDArray[np.float32]]], *, seed: int
 ) -> Clustering:
-    """Cluster samples by their difference vectors; k grows with the square root of n, up to 64.
+    """Cluster samples by their difference vectors, one cluster for every 40 samples, from 2 up to 256.
+
+    Distances are taken in the space in which the vectors spread alike in all directions. Of samples that are all alike
+    there are fewer clusters, down to one.
 
     Args:
         read_blocks: gives the vectors in blocks [*, r], in the order of `sample_ids`; called twice, so that they never
             stand in memory together.
     """
     n = len(sample_ids)
-    k = int(np.clip(round(np.sqrt(n) / 2), 2, MAX_CLUSTERS))
+    k = int(np.clip(round(n / SAMPLES_PER_CLUSTER), 2, MAX_CLUSTERS))
     chosen = np.sort(np.random.default_rng(seed).choice(n, min(n, k * TRAIN_PER_CLUSTER), replace=False))
     training = _pick_rows(read_blocks(), chosen)
+    axes, centre = _principal_axes(training), training.mean(axis=0)
+    whitening = _find_whitening(training)
+    training = training @ whitening
     n_starts = int(np.clip(_OPERATIONS // (2 * training.size * k * _ITERATIONS), 1, _MOST_STARTS))
     kmeans = load_faiss().Kmeans(
         training.shape[1],
@@ -76,15 +84,13 @@ def cluster_differences(
         max_points_per_centroid=1 << 30,
     )
     kmeans.train(training)
-    axes = _principal_axes(training)
-    centre = training.mean(axis=0)
     nearest_n = np.empty(n, dtype=np.int32)
     distance_n = np.empty(n, dtype=np.float32)
     xy_n2 = np.empty((n, 2), dtype=np.float32)
     start = 0
     for block in read_blocks():
         stop = start + len(block)
-        squared, nearest = kmeans.index.search(np.ascontiguousarray(block, dtype=np.float32), 1)
+        squared, nearest = kmeans.index.search(block @ whitening, 1)
         nearest_n[start:stop] = nearest[:, 0]
         distance_n[start:stop] = np.sqrt(np.maximum(squared[:, 0], 0.0))
         xy_n2[start:stop] = (block - centre) @ axes.T
@@ -100,6 +106,12 @@ def cluster_differences(
         xy_n2=xy_n2,
         n_clusters=int((sizes > 0).sum()),
     )
+
+
+def _find_whitening(training: NDArray[np.float32]) -> NDArray[np.float32]:
+    scatter = measure_scatter([training])
+    whitening = find_whitening(scatter.covariance_rr, _SHRINKAGE) if scatter else None
+    return np.eye(training.shape[1], dtype=np.float32) if whitening is None else whitening
 
 
 def _pick_rows(blocks: Iterable[NDArray[np.float32]], chosen: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -126,36 +138,12 @@ def clusters_table(clustering: Clustering) -> pa.Table:
 def choose_text_ids(clustering: Clustering, *, seed: int) -> dict[int, int]:
     """Return sample id → cluster for the seeded samples whose texts the keywords are taken from."""
     generator = np.random.default_rng(seed)
+    per_cluster = int(np.clip(_MOST_TEXTS // max(clustering.n_clusters, 1), 1, TEXTS_PER_CLUSTER))
     chosen: dict[int, int] = {}
-    for cluster in range(clustering.n_clusters):
-        members = clustering.sample_ids[clustering.cluster_n == cluster]
-        picked = generator.choice(members, min(members.size, TEXTS_PER_CLUSTER), replace=False)
+    for cluster, members in enumerate(_list_members(clustering)):
+        picked = generator.choice(clustering.sample_ids[members], min(members.size, per_cluster), replace=False)
         chosen.update((int(sample_id), cluster) for sample_id in picked)
     return chosen
-
-
-def find_keywords(texts: Iterable[tuple[int, str]], n_clusters: int) -> list[list[str]]:
-    """Return the words typical of each cluster from (cluster, text) pairs.
-
-    Ranked by p(word | cluster) · log(p(word | cluster) / p(word)), the word's part in the Kullback-Leibler divergence
-    of the cluster's words from all words: frequent there, and not everywhere.
-    """
-    counts = [Counter[str]() for _ in range(n_clusters)]
-    for cluster, text in texts:
-        counts[cluster].update(word.lower() for word in _WORD.findall(text))
-    total: Counter[str] = sum(counts, Counter())
-    n_total = sum(total.values())
-    keywords = []
-    for own in counts:
-        n_own = sum(own.values())
-        weight = {
-            word: count / n_own * float(np.log(count / n_own * n_total / total[word]))
-            for word, count in own.items()
-            if count > 1
-        }
-        typical = [word for word in weight if weight[word] > 0]
-        keywords.append(sorted(typical, key=lambda word: (-weight[word], word))[:KEYWORDS_PER_CLUSTER])
-    return keywords
 
 
 def summarise_clusters(
@@ -174,11 +162,9 @@ def summarise_clusters(
     n, n_flagged = len(clustering.sample_ids), int(flagged_n.sum())
     rows: list[dict[str, object]] = []
     p_values = []
-    for cluster in range(clustering.n_clusters):
-        members = np.flatnonzero(clustering.cluster_n == cluster)
+    for cluster, members in enumerate(_list_members(clustering)):
         hits = int(flagged_n[members].sum())
         share = hits / members.size
-        nearest = members[np.argsort(clustering.distance_n[members], kind="stable")[:EXAMPLES_PER_CLUSTER]]
         p_values.append(hypergeometric_tail(hits, n, n_flagged, members.size))
         rows.append(
             {
@@ -188,17 +174,41 @@ def summarise_clusters(
                 "flagged_share": share,
                 "enrichment": share * n / n_flagged if n_flagged else None,
                 "keywords": list(keywords[cluster]),
-                "example_ids": clustering.sample_ids[nearest].tolist(),
+                **_choose_examples(clustering, members),
             }
         )
     traits = []
     for trait, values in scores:
         traits.append(trait)
-        for cluster, row in enumerate(rows):
-            row[trait] = _mean(values[clustering.cluster_n == cluster])
+        for row, mean in zip(rows, _average(values, clustering), strict=True):
+            row[trait] = mean
     for row, q in zip(rows, benjamini_hochberg(np.asarray(p_values)).tolist(), strict=True):
         row["q_value"] = q
     return pa.Table.from_pylist(rows, schema=cluster_summary_schema(tuple(traits)))
+
+
+def _list_members(clustering: Clustering) -> list[NDArray[np.int64]]:
+    """Return the positions of each cluster's samples, rising; sorted once, as there may be ten million."""
+    by_cluster = np.argsort(clustering.cluster_n, kind="stable")
+    sizes = np.bincount(clustering.cluster_n, minlength=clustering.n_clusters)
+    return np.split(by_cluster, np.cumsum(sizes)[:-1])
+
+
+def _choose_examples(clustering: Clustering, members: NDArray[np.int64]) -> dict[str, list[int]]:
+    by_distance = members[np.argsort(clustering.distance_n[members], kind="stable")]
+    middle = max((members.size - EXAMPLES_PER_CLUSTER) // 2, 0)
+    return {
+        "example_ids": clustering.sample_ids[by_distance[:EXAMPLES_PER_CLUSTER]].tolist(),
+        "typical_ids": clustering.sample_ids[by_distance[middle : middle + EXAMPLES_PER_CLUSTER]].tolist(),
+    }
+
+
+def _average(values: NDArray[np.float64], clustering: Clustering) -> list[float | None]:
+    finite = np.isfinite(values)
+    clusters = clustering.cluster_n[finite]
+    counts = np.bincount(clusters, minlength=clustering.n_clusters)
+    sums = np.bincount(clusters, weights=values[finite], minlength=clustering.n_clusters)
+    return [float(total / count) if count else None for total, count in zip(sums, counts, strict=True)]
 
 
 def hypergeometric_tail(hits: int, n: int, n_marked: int, n_drawn: int) -> float:
@@ -222,10 +232,7 @@ def _principal_axes(training: NDArray[np.float32]) -> NDArray[np.float32]:
     # Eigenvectors of the covariance are the singular vectors of the data, and many times faster where rows are many.
     axes = np.linalg.eigh(centred.T @ centred)[1][:, :-3:-1].T
     # The sign of a principal axis is arbitrary; fixed here so that a map does not flip between runs.
-    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
-    return np.asarray(axes * signs[:, None], dtype=np.float32)
-
-
-def _mean(values: NDArray[np.float64]) -> float | None:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if finite.size else None
+    signs = np.where(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)] < 0, -1.0, 1.0)
+    signed = np.asarray(axes * signs[:, None], dtype=np.float32)
+    # Vectors of one dimension have no second axis: all lies at 0 along it.
+    return np.pad(signed, ((0, 2 - len(signed)), (0, 0)))

@@ -20,7 +20,7 @@ from audit.clean import describe_scoring, find_judged, reference_from_run, refer
 from audit.confound import measure_run_confounds
 from audit.errors import RunError
 from audit.flag import Records, count_unusual, decide, flag_trait
-from audit.groups import write_clusters
+from audit.groups import write_groups
 from audit.inputs import Inputs
 from audit.marks import read_marks, write_marks
 from audit.means import estimate_means
@@ -178,14 +178,14 @@ def _write_findings(
     )
     write_table(store.path / "verdicts.parquet", verdicts_table(verdicts))
     any_flag_n = np.asarray(flags.flagged_nk.any(axis=1))
-    cluster_n = write_clusters(store, manifest, inputs, scores, records.sample_ids, any_flag_n)
+    groups = write_groups(store, manifest, inputs, scores, records.sample_ids, any_flag_n, reference)
     write_sample_scores(
         store.sample_scores_path,
         tuple(scores),
         read_gathered(gathered),
         flagged_nk=flags.flagged_nk,
-        cluster_n=cluster_n,
-        near_n=np.zeros(len(records.sample_ids), dtype=bool),
+        cluster_n=groups.cluster_n,
+        near_n=groups.near_n,
     )
     return Findings(
         verdicts=verdicts,
@@ -194,7 +194,7 @@ def _write_findings(
             "n_judged": flags.n_judged,
             "n_flagged": int(any_flag_n.sum()),
             "expected_false_flags": flags.expected_any,
-            "n_clusters": int(cluster_n.max(initial=-1)) + 1,
+            **groups.counts,
         },
     )
 

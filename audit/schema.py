@@ -232,15 +232,15 @@ NEAR_DUPLICATES = pa.schema(
     [
         _field("sample_id", pa.int64(), "a record that is not flagged"),
         _field("flagged_id", pa.int64(), "the flagged record that it is nearest to"),
-        _field("similarity", pa.float32(), "cosine of their difference vectors"),
+        _field("similarity", pa.float32(), "cosine of their difference vectors, centred and whitened"),
     ]
 )
 
 UNNAMED_DIRECTIONS = pa.schema(
     [
         _field("direction_id", pa.int32(), "from 0, the most unusual first"),
-        _field("spread", pa.float32(), "variance along it over that of clean data; of all data without a reference"),
-        _field("skew", pa.float32(), "skewness of the records along it: far from 0 where a few stand apart"),
+        _field("spread", pa.float32(), "mean square around the clean mean over the clean variance; null if unknown"),
+        _field("skew", pa.float32(), "skewness of the records along it, 0 or above: large where a few stand apart"),
         _field("high_ids", pa.list_(pa.int64()), "records furthest along it"),
         _field("low_ids", pa.list_(pa.int64()), "records furthest against it"),
         _field("high_keywords", pa.list_(pa.string()), "words typical of the responses far along it"),

@@ -15,7 +15,6 @@ from audit.cluster import (
     choose_text_ids,
     cluster_differences,
     clusters_table,
-    find_keywords,
     hypergeometric_tail,
     summarise_clusters,
 )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from audit.clean import reference_from_run
 from audit.findings import write_findings
-from audit.groups import read_differences
+from audit.differences import read_differences
 from audit.inputs import Inputs
 from audit.query import open_connection
 from audit.schema import differences_schema

@@ -1,0 +1,49 @@
+"""The difference vectors of a run, one per sample, read part by part: those of a large run do not fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from audit.scatter import Scatter, measure_scatter
+from audit.schema import SCORED_SIDES
+from audit.store import Part, RunStore
+
+
+def read_difference_ids(store: RunStore) -> NDArray[np.int64]:
+    """Return the samples that have a difference vector, rising."""
+    ids = [np.unique(_read_answers(store, part, [])["sample_id"].to_numpy()) for part in store.parts()]
+    return np.concatenate(ids) if ids else np.zeros(0, np.int64)
+
+
+def read_differences(store: RunStore) -> Iterator[NDArray[np.float32]]:
+    """Yield, part by part, the mean difference vector [n, r] over each sample's scored answers."""
+    for part in store.parts():
+        table = _read_answers(store, part, ["difference"])
+        if table.num_rows == 0:
+            continue
+        vectors_nr = table["difference"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
+        vectors_nr = vectors_nr.astype(np.float32)
+        ids = table["sample_id"].to_numpy()
+        by_sample = np.argsort(ids, kind="stable")
+        _, starts, counts = np.unique(ids[by_sample], return_index=True, return_counts=True)
+        sums = np.add.reduceat(vectors_nr[by_sample], starts, axis=0, dtype=np.float64)
+        yield (sums / counts[:, None]).astype(np.float32)
+
+
+def measure_run(store: RunStore) -> Scatter | None:
+    """Measure mean and covariance of a run's difference vectors; None where it has none."""
+    return measure_scatter(read_differences(store))
+
+
+def _read_answers(store: RunStore, part: Part, columns: list[str]) -> pa.Table:
+    """Return the differences of the answers that are trained towards."""
+    path = store.table_path("differences", part)
+    table = pq.read_table(path, columns=["sample_id", "side", "part", *columns])
+    is_scored = pc.is_in(table["side"], pa.array(SCORED_SIDES))
+    return table.filter(pc.and_(is_scored, pc.equal(table["part"], "answer")))
