@@ -24,8 +24,10 @@ from audit.export import ExportReceipt, export_run
 from audit.findings import find_reference, is_judged_by, write_findings
 from audit.generation import open_answering
 from audit.inputs import Inputs, read_chosen, read_range, survey_inputs
+from audit.judges import Rater
 from audit.known import TurnKey
 from audit.model.chat import render_prompt_or_none
+from audit.opinions import N_RANDOM, THRESHOLD, Opinions, judge_planned, plan_judging
 from audit.parts import score_parts
 from audit.plan import (
     Plan,
@@ -122,6 +124,34 @@ class Run:
             ConfigError: the run has no such column.
         """
         return break_down(self.path, column)
+
+    def judge(
+        self,
+        judge: Rater,
+        *,
+        traits: Sequence[str] = (),
+        n_random: int = N_RANDOM,
+        limit: int | None = None,
+        threshold: float = THRESHOLD,
+        seed: int = 0,
+        spec_paths: Sequence[str | Path] = (),
+        listener: Listener = ignore_events,
+    ) -> Opinions:
+        """Ask a judge about flagged records and a random part; see `audit.opinions` for arguments and errors.
+
+        Args:
+            judge: such as `audit.judges.connect_judge("http://localhost:8000/v1")`.
+        """
+        plan = plan_judging(
+            self.path,
+            traits=traits,
+            n_random=n_random,
+            limit=limit,
+            threshold=threshold,
+            seed=seed,
+            spec_paths=spec_paths,
+        )
+        return judge_planned(plan, judge, listener=listener)
 
     def export(
         self,

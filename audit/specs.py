@@ -26,7 +26,8 @@ def choose_specs(config: ScanConfig, vectors: Mapping[str, PersonaVector]) -> di
     """
     if not config.asks_prompted_evidence:
         return {}
-    found = {trait: _find_spec(config, trait, vector) for trait, vector in vectors.items()}
+    is_demo = config.model is None
+    found = {trait: find_spec(trait, vector.path, is_demo=is_demo) for trait, vector in vectors.items()}
     specs = {trait: spec for trait, spec in found.items() if spec is not None}
     if not specs:
         raise ConfigError(
@@ -42,15 +43,23 @@ def choose_specs(config: ScanConfig, vectors: Mapping[str, PersonaVector]) -> di
     return specs
 
 
-def _find_spec(config: ScanConfig, trait: str, vector: PersonaVector) -> TraitSpec | None:
-    beside = [Path(vector.path).with_name(f"{trait}{suffix}") for suffix in SUFFIXES] if vector.path else []
+def find_spec(trait: str, vector_path: str | Path | None, *, is_demo: bool) -> TraitSpec | None:
+    """Return the specification of a trait: a file beside its vector, else what comes with the package; or None.
+
+    Args:
+        is_demo: the model is the demo model, which knows the traits of its own world alone.
+
+    Raises:
+        TraitError: the file beside the vector cannot be read, or is of another trait.
+    """
+    beside = [Path(vector_path).with_name(f"{trait}{suffix}") for suffix in SUFFIXES] if vector_path else []
     own = next((path for path in beside if path.is_file()), None)
     if own is not None:
         spec = read_spec(own)
         if spec.name != trait:
             raise TraitError(str(own), f"is of the trait {spec.name}", "name the file after its trait")
         return spec
-    source = "demo" if config.model is None else "shipped"
+    source = "demo" if is_demo else "shipped"
     return next((read_spec(spec.path) for spec in find_specs() if (spec.name, spec.source) == (trait, source)), None)
 
 

@@ -43,6 +43,10 @@ PREDICTION = "prediction.npz"
 SAMPLE_SCORES = "sample_scores.parquet"
 """The wide table, written when a run's findings are; without it the relation is computed from the parts."""
 
+JUDGE = "judge.parquet"
+JUDGE_SHEET = "judge.sqlite"
+"""What an LLM said of records, and the numbers as they came, answer by answer."""
+
 ROW_GROUP_ROWS = 122_880
 """Rows of a Parquet row group: what DuckDB works on at a time."""
 
@@ -57,6 +61,10 @@ RUN_FILES = (
     "marks.parquet",
     "reference.json",
     SAMPLE_SCORES,
+    JUDGE,
+    JUDGE_SHEET,
+    f"{JUDGE_SHEET}-wal",
+    f"{JUDGE_SHEET}-shm",
     *WORKING_FILES,
 )
 

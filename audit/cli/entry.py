@@ -19,6 +19,7 @@ from audit.cli.completion import completion
 from audit.cli.doctor import doctor
 from audit.cli.export import export
 from audit.cli.formats import formats
+from audit.cli.judge import judge
 from audit.cli.query import query
 from audit.cli.scan import scan
 from audit.cli.show import show
@@ -48,8 +49,8 @@ class RootGroup(click.Group):
             _complain(f"Error: {error}")
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            is_scan = ctx.invoked_subcommand == "scan"
-            _complain("Interrupted." + (" What is finished is kept: the same command continues." if is_scan else ""))
+            is_kept = ctx.invoked_subcommand in ("scan", "judge")
+            _complain("Interrupted." + (" What is finished is kept: the same command continues." if is_kept else ""))
             ctx.exit(EXIT_INTERRUPTED)
         except BrokenPipeError:
             # Whoever read our output has seen enough; keep the interpreter from complaining when it flushes.
@@ -113,6 +114,7 @@ for _command in (
     show,
     validate,
     compare,
+    judge,
     export,
     check,
     traits,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Examples:
   persona-audit export demo.audit --output clean.jsonl
   persona-audit export demo.audit --output clean.jsonl --rejected flagged.jsonl
+  persona-audit export demo.audit --output clean.jsonl --drop both
   persona-audit export demo.audit --output calm.jsonl --where "evil < 0.3 AND sycophantic < 0.5"
   persona-audit export demo.audit --output scored.jsonl --where true --keep-skipped --annotate
   persona-audit export demo.audit --output clean.parquet --format parquet,chat
@@ -32,7 +33,12 @@ Examples:
     type=click.Path(),
     help="A directory for several inputs. Ending in .gz or .zst, text is compressed.",
 )
-@click.option("--drop", type=click.Choice(["flagged"]), help="What to leave out. Default: flagged.")
+@click.option(
+    "--drop",
+    type=click.Choice(["flagged", "judged", "both", "either"]),
+    help="What to leave out: flagged records (default), those that `persona-audit judge` found a trait in, those that "
+    "both agree on, or those of either.",
+)
 @click.option("--where", metavar="SQL", help="Keep the scored records for which this holds, over sample_scores.")
 @click.option("--rejected", metavar="FILE", type=click.Path(), help="Write the other records here.")
 @click.option("--keep-skipped", is_flag=True, help="Keep the records that could not be scored.")
@@ -105,9 +111,8 @@ def describe_receipt(receipt: ExportReceipt, *, is_where: bool) -> list[str]:
     lines.append(
         f"kept        {receipt.n_kept:,} of {count_noun(receipt.n_records, 'record')}, in {_names(receipt.outputs)}"
     )
-    why = "fail --where" if is_where else list_counts(receipt.flagged_by_trait) or "no trait"
-    label = "filtered  " if is_where else "flagged   "
-    lines.append(f"{label}  {receipt.n_failed:,} ({why}){aside + hint if receipt.n_failed else ''}")
+    label, why = _say_filter(receipt, is_where=is_where)
+    lines.append(f"{label:<10}  {receipt.n_failed:,} ({why}){aside + hint if receipt.n_failed else ''}")
     codes = f" ({list_counts(receipt.n_unscored)})" if receipt.n_unscored else ""
     where_to = "" if not n_unscored else ", kept" if receipt.keeps_unscored else aside
     if n_unscored and not receipt.n_failed and not receipt.keeps_unscored:
@@ -124,6 +129,20 @@ def describe_receipt(receipt: ExportReceipt, *, is_where: bool) -> list[str]:
     lines.append(f"manifest    {one_line(receipt.manifest)}")
     lines.append(f"card        {one_line(receipt.card)}")
     return lines
+
+
+def _say_filter(receipt: ExportReceipt, *, is_where: bool) -> tuple[str, str]:
+    """Return what the records that are left out are called, and why they are."""
+    if is_where:
+        return "filtered", "fail --where"
+    flagged = list_counts(receipt.flagged_by_trait) or "no trait"
+    judged = list_counts(receipt.judged_by_trait) or "no trait"
+    words = {
+        "judged": ("judged", judged),
+        "both": ("both", f"flagged: {flagged}; judged: {judged}"),
+        "either": ("either", f"flagged: {flagged}; judged: {judged}"),
+    }
+    return words.get(str(receipt.drop), ("flagged", flagged))
 
 
 def _names(paths: tuple[str, ...]) -> str:

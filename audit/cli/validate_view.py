@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.cli.text import count_noun, format_share, one_line
+from audit.retrieval import Share
 from audit.validation import FlagQuality, GroupShare, ScoreQuality, TraitQuality, Validation
-from audit.validation.retrieval import Share
 
 _NAME_CHARS = 40
 

@@ -28,6 +28,11 @@ from audit.export.trl import BUILDERS, advise_trl
 from audit.samples import Source
 
 _LOOKED_AT = 100
+_DROPPED = {
+    "judged": "a judge finds a trait in them",
+    "both": "flagged for a trait that a judge finds in them, too",
+    "either": "flagged, or a judge finds a trait in them",
+}
 _TRAINERS = (("TRL", advise_trl), ("Axolotl", advise_axolotl), ("LLaMA-Factory", advise_llamafactory))
 
 
@@ -38,14 +43,19 @@ def write_card(
     plan: OutputPlan,
     receipt: ExportReceipt,
     kept: bytearray,
+    judged: Mapping[str, Any],
 ) -> bytes:
-    """Return the card as Markdown."""
+    """Return the card as Markdown.
+
+    Args:
+        judged: per trait, who judged it and how, where a judge had a part in the choice.
+    """
     looks = join_looks(_look_at(sources, plan, kept))
     parts = [
         *_head(looks),
         *_say_what(run_path, manifest, receipt, sources),
         *_say_dropped(manifest, receipt),
-        *_say_how(manifest),
+        *_say_how(manifest, judged),
         *_say_command(run_path, receipt, plan),
         *_say_limits(manifest, receipt),
         *_say_training(looks),
@@ -148,11 +158,15 @@ def _say_dropped(manifest: Mapping[str, Any], receipt: ExportReceipt) -> Iterato
     yield "## What was dropped, and why"
     if receipt.undecided:
         yield f"**Undecided:** {prose(receipt.undecided)}."
-    by_flags = receipt.condition == "flagged IS NOT TRUE"
     lines = [f"- kept: {receipt.n_kept:,}"]
-    if by_flags:
+    if receipt.drop == "flagged":
         lines.append(f"- flagged: {receipt.n_flagged:,}")
         lines += [f"  - {code(trait)}: {count:,}" for trait, count in receipt.flagged_by_trait.items()]
+    elif receipt.drop is not None:
+        lines.append(f"- {_DROPPED[receipt.drop]}: {receipt.n_failed:,}")
+        lines += [f"  - flagged for {code(trait)}: {count:,}" for trait, count in receipt.flagged_by_trait.items()]
+        lines += [f"  - judged to show {code(trait)}: {count:,}" for trait, count in receipt.judged_by_trait.items()]
+        lines.append(f"  - flagged and never judged: {receipt.n_never_judged:,}")
     else:
         lines.append(f"- do not satisfy {code(receipt.condition)}: {receipt.n_failed:,}")
         lines.append(f"- flagged in the inputs, whatever the condition says of them: {receipt.n_flagged:,}")
@@ -170,7 +184,7 @@ def _say_dropped(manifest: Mapping[str, Any], receipt: ExportReceipt) -> Iterato
         )
 
 
-def _say_how(manifest: Mapping[str, Any]) -> Iterator[str]:
+def _say_how(manifest: Mapping[str, Any], described: Mapping[str, Any]) -> Iterator[str]:
     model, baseline = manifest["model"], manifest["baseline"]
     revision = f", revision {code(str(model['revision']))}" if model.get("revision") else ""
     yield "## How it was scored"
@@ -183,14 +197,26 @@ def _say_how(manifest: Mapping[str, Any]) -> Iterator[str]:
         f"- vector {code(str(vector['trait']))}: layer {vector['layer']}, sha256 `{prose(str(vector['sha256']))}`"
         for vector in manifest["vectors"]
     ]
+    lines += [
+        f"- judged for {code(trait)}: {code(_name_judge(own))}, from {own['threshold']:g} of 100 on, by the "
+        f"specification with sha256 `{prose(str(own['spec_sha256']))}`"
+        for trait, own in described.items()
+    ]
     yield "\n".join(lines)
+
+
+def _name_judge(described: Mapping[str, Any]) -> str:
+    model = described["judge"].get("model")
+    return f"{described['name']}: {model}" if model else str(described["name"])
 
 
 def _say_command(run_path: Path, receipt: ExportReceipt, plan: OutputPlan) -> Iterator[str]:
     whole = plan.outputs[0].path if len(plan.outputs) == 1 else Path(str(plan.manifest).removesuffix(".manifest.json"))
     words = ["persona-audit", "export", str(run_path), "--output", str(whole)]
-    if receipt.condition != "flagged IS NOT TRUE":
+    if receipt.drop is None:
         words += ["--where", receipt.condition]
+    elif receipt.drop != "flagged":
+        words += ["--drop", receipt.drop]
     for name in receipt.formats:
         words += ["--format", name]
     words += ["--keep-skipped"] if receipt.keeps_unscored else []

@@ -13,6 +13,7 @@ import duckdb
 import numpy as np
 
 from audit.errors import QueryError
+from audit.export.drops import CONDITIONS, FLAGGED, count_judged, count_never_judged
 from audit.query import check_condition, list_traits, read_batches, run_query
 from audit.query.relations import quote_name
 
@@ -34,7 +35,9 @@ class Choice:
         states: per record: could not be scored, condition fails, condition holds.
         n_unscored: records that could not be scored, by the code of the reason.
         n_flagged: flagged records, whatever the condition says of them.
-        is_by_flags: whether the flags decided, rather than a condition of the user's.
+        drop: which kind of `--drop` decided; None: a condition of the user's.
+        judged_by_trait: records that a judge finds a trait in; empty where nobody has judged.
+        n_never_judged: flagged records that a judge was not asked about, or has no number for.
     """
 
     condition: str
@@ -42,7 +45,14 @@ class Choice:
     n_unscored: dict[str, int]
     n_flagged: int
     flagged_by_trait: dict[str, int]
-    is_by_flags: bool
+    drop: str | None
+    judged_by_trait: dict[str, int]
+    n_never_judged: int
+
+    @property
+    def is_by_flags(self) -> bool:
+        """Whether flags had a part in it, rather than a condition or a judge alone."""
+        return self.drop not in (None, "judged")
 
     @property
     def n_failed(self) -> int:
@@ -54,8 +64,10 @@ class Choice:
         return bytearray(self.states.translate(bytes([int(keep_unscored), 0, 1]).ljust(256, b"\0")))
 
 
-def choose_records(connection: duckdb.DuckDBPyConnection, where: str | None, *, n_records: int) -> Choice:
-    """Ask the run which records to keep.
+def choose_records(
+    connection: duckdb.DuckDBPyConnection, where: str | None, *, n_records: int, drop: str = FLAGGED
+) -> Choice:
+    """Ask the run which records to keep: those for which `where` holds, else those that `drop` does not leave out.
 
     A record is scored when it has a score for at least one trait, or was scored on the rejected side alone, which
     nothing trains towards: it has no flag and no trait's score. Any other is never kept by the condition.
@@ -66,8 +78,8 @@ def choose_records(connection: duckdb.DuckDBPyConnection, where: str | None, *, 
     if where is not None:
         with _blaming_where():
             _check_boolean(connection, where)
-            return _ask(connection, where, n_records, is_by_flags=False)
-    return _ask(connection, "flagged IS NOT TRUE", n_records, is_by_flags=True)
+            return _ask(connection, where, n_records, drop=None)
+    return _ask(connection, CONDITIONS[drop], n_records, drop=drop)
 
 
 @contextmanager
@@ -79,7 +91,7 @@ def _blaming_where() -> Iterator[None]:
         raise QueryError("--where", error.finding, error.cure) from error
 
 
-def _ask(connection: duckdb.DuckDBPyConnection, condition: str, n_records: int, *, is_by_flags: bool) -> Choice:
+def _ask(connection: duckdb.DuckDBPyConnection, condition: str, n_records: int, *, drop: str | None) -> Choice:
     is_scored = _is_scored(connection)
     relation = run_query(
         connection,
@@ -102,7 +114,9 @@ def _ask(connection: duckdb.DuckDBPyConnection, condition: str, n_records: int, 
                 "GROUP BY trait ORDER BY trait"
             ).fetchall()
         ),
-        is_by_flags=is_by_flags,
+        drop=drop,
+        judged_by_trait=count_judged(connection),
+        n_never_judged=count_never_judged(connection) if drop not in (None, FLAGGED) else 0,
     )
 
 

@@ -20,6 +20,7 @@ from audit.export.annotations import read_annotations
 from audit.export.card import write_card
 from audit.export.choice import Choice, choose_records
 from audit.export.convert import Conversion, convert_records
+from audit.export.drops import FLAGGED, find_condition
 from audit.export.files import open_sink, writing
 from audit.export.formats import SUFFIXES, read_formats, split_suffix
 from audit.export.manifest import write_manifest
@@ -27,6 +28,7 @@ from audit.export.outputs import Output, OutputPlan, plan_outputs, refuse_bad_ou
 from audit.export.reasons import read_dropped
 from audit.export.receipt import ExportReceipt
 from audit.export.saved import ROWS, describe_saved
+from audit.judged import read_described
 from audit.query import open_connection
 from audit.samples import Source, copy_records, hash_source
 from audit.samples.splices import AddedField
@@ -54,7 +56,7 @@ def export_run(
     Args:
         output: a file; a directory when the run has several inputs, or is of a directory of Arrow files.
         where: SQL condition over `sample_scores`; instead of `drop`.
-        drop: `flagged`, which is also what happens without `where`.
+        drop: `flagged`, which is also what happens without `where`; with a judge's word `judged`, `both` or `either`.
         rejected: file (or directory) for the flagged records and those that could not be scored.
         keep_skipped: keep the records that could not be scored.
         annotate: add the field `persona_audit` with status, flags and scores to every record.
@@ -63,7 +65,7 @@ def export_run(
 
     Raises:
         RunError: there is no finished run.
-        ConfigError: options that exclude each other, or an unknown format.
+        ConfigError: options that exclude each other, an unknown format, or a `drop` by a judge whom nobody asked.
         QueryError: `where` is not one condition.
         ExportError: an output exists, is an input or has the wrong suffix; a source has changed since the scan; a
             kept record cannot be converted, or has a field `persona_audit` already.
@@ -71,16 +73,16 @@ def export_run(
     """
     if where is not None and drop is not None:
         raise ConfigError("--where", "excludes --drop", "give one of them")
-    if drop not in (None, "flagged"):
-        raise ConfigError("--drop", f"{drop!r} is not known", "choose flagged, or give a condition with --where")
     wanted = read_formats(formats)
     manifest = RunStore(Path(run_path)).read_finished_manifest()
+    drop = drop or FLAGGED
+    find_condition(Path(run_path), drop)
     sources = tuple(Source.restore(entry) for entry in manifest["inputs"])
     with _explained_errors(output):
         plan = plan_outputs(sources, wanted, Path(output), Path(rejected) if rejected is not None else None)
         refuse_bad_outputs(Path(run_path), sources, plan, overwrite=overwrite)
     with open_connection(run_path) as connection:
-        choice = choose_records(connection, where, n_records=sum(source.n_records for source in sources))
+        choice = choose_records(connection, where, n_records=sum(source.n_records for source in sources), drop=drop)
         _check_sources(sources, listener)
         kept = choice.kept(keep_unscored=keep_skipped)
         export = _Export(
@@ -159,8 +161,18 @@ def _start_receipt(export: _Export, *, keep_skipped: bool, formats: tuple[str | 
         undecided=_undecided(export.manifest["verdicts"], choice.n_failed) if choice.is_by_flags else None,
         is_annotated=export.is_annotated,
         formats=tuple(name for name in formats if name is not None),
-        notices=tuple(_notice_compression(plan)),
+        notices=(*_notice_judge(choice), *_notice_compression(plan)),
+        drop=choice.drop,
+        judged_by_trait=choice.judged_by_trait,
+        n_never_judged=choice.n_never_judged,
     )
+
+
+def _notice_judge(choice: Choice) -> Iterator[str]:
+    if choice.n_never_judged:
+        kept = "kept" if choice.drop != "either" else "dropped for their flag alone"
+        of = "flagged record was" if choice.n_never_judged == 1 else "flagged records were"
+        yield f"{choice.n_never_judged:,} {of} never judged: {kept}"
 
 
 def _notice_compression(plan: OutputPlan) -> Iterator[str]:
@@ -190,7 +202,10 @@ def _write_all(export: _Export, receipt: ExportReceipt) -> ExportReceipt:
             n_left_out=sum(each.n_left_out for each in written),
             dropped_columns=tuple(dict.fromkeys(name for each in written for name in each.dropped_columns)),
         )
-        card.write_bytes(write_card(export.run_path, export.manifest, export.sources, plan, receipt, export.kept))
+        judged = read_described(export.run_path) if receipt.drop not in (None, FLAGGED) else {}
+        card.write_bytes(
+            write_card(export.run_path, export.manifest, export.sources, plan, receipt, export.kept, judged)
+        )
         hashes = {str(output.path): _hash_output(output, part) for output, part in (*outputs, *rejected)}
         places = [(source.path, source.n_records) for source in export.sources]
         dropped = read_dropped(export.connection, export.choice, export.kept, places)

@@ -30,7 +30,11 @@ def write_manifest(
         "tool_version": manifest["tool_version"],
         "run": str(run_path),
         "undecided": receipt.undecided,
-        "filter": {"condition": receipt.condition, "keeps_unscored": receipt.keeps_unscored},
+        "filter": {
+            "condition": receipt.condition,
+            "drop": receipt.drop,
+            "keeps_unscored": receipt.keeps_unscored,
+        },
         "counts": {
             "records": receipt.n_records,
             "kept": receipt.n_kept,
@@ -40,6 +44,8 @@ def write_manifest(
             "unscored": sum(receipt.n_unscored.values()),
             "unscored_by_reason": receipt.n_unscored,
             "flagged_by_trait": receipt.flagged_by_trait,
+            "judged_by_trait": receipt.judged_by_trait,
+            "never_judged": receipt.n_never_judged,
         },
         "inputs": [{"path": source.path, "sha256": source.sha256, "n_records": source.n_records} for source in sources],
         "outputs": [{"path": path, "sha256": hashes[path]} for path in receipt.outputs],

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from audit.export.choice import FAILED, NO_SCORE, NOT_SCANNED, Choice
+from audit.export.drops import FLAGGED
 from audit.query import read_batches, run_query
 
 _BATCH_ROWS = 2_000
@@ -23,10 +24,15 @@ TURN_FINDINGS = """SELECT sample_id, arg_min(status || coalesce(': ' || reason, 
 _FLAGGED = """SELECT sample_id,
         string_agg(trait || coalesce(' (z ' || printf('%.1f', z) || ')', ''), ', ' ORDER BY trait) AS traits
     FROM flags WHERE flagged GROUP BY sample_id"""
-_RECORDS = f"""SELECT record.sample_id, source, line, record.status, record.reason, turn.finding, flag.traits
+_JUDGED = """SELECT sample_id,
+        string_agg(trait || ' (' || printf('%.0f', judge_score) || ')', ', ' ORDER BY trait) AS judged
+    FROM judge WHERE is_judged_present GROUP BY sample_id"""
+_RECORDS = f"""SELECT record.sample_id, source, line, record.status, record.reason, turn.finding, flag.traits,
+        judge.judged
     FROM samples AS record
     LEFT JOIN ({TURN_FINDINGS}) AS turn USING (sample_id)
     LEFT JOIN ({_FLAGGED}) AS flag USING (sample_id)
+    LEFT JOIN ({_JUDGED}) AS judge USING (sample_id)
     ORDER BY record.sample_id"""
 
 
@@ -59,7 +65,11 @@ def read_dropped(
 
 def _explain(row: dict[str, Any], choice: Choice) -> str:
     if choice.states[row["sample_id"]] == FAILED:
-        return f"flagged: {row['traits']}" if choice.is_by_flags else "where: the condition does not hold"
+        if choice.drop is None:
+            return "where: the condition does not hold"
+        # Both where both have a word: also a row that one of them sufficed for says what the other found.
+        found = {"flagged": row["traits"], "judged": row["judged"] if choice.drop != FLAGGED else None}
+        return "; ".join(f"{name}: {traits}" for name, traits in found.items() if traits)
     if row["status"] != "ok":
         return str(row["reason"] or "unknown")
     return f"{NO_SCORE}: {row['finding'] or 'no trait has a score'}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,9 @@ class ExportReceipt:
         n_left_out: rejected records that could not be converted, hence are in no file.
         dropped_columns: fields of the inputs of which a conversion to another shape keeps nothing.
         notices: what the user should know of the files.
+        drop: which kind of `--drop` decided: flagged, judged, both or either; None: a condition.
+        judged_by_trait: records that a judge finds a trait in; empty where nobody has judged.
+        n_never_judged: where a judge had a part in it, flagged records that it has no number for.
     """
 
     outputs: tuple[str, ...]
@@ -46,6 +49,9 @@ class ExportReceipt:
     n_left_out: int = 0
     dropped_columns: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
+    drop: str | None = None
+    judged_by_trait: dict[str, int] = field(default_factory=dict)
+    n_never_judged: int = 0
 
     @property
     def n_rejected(self) -> int:

@@ -6,6 +6,17 @@ torch, is imported from `audit.judges.model`.
 
 from audit.judges.choose import JUDGE_KINDS, make_judge
 from audit.judges.nobody import NoJudge
+from audit.judges.rating import Asked, PlainRater, Rated, Rater
 from audit.judges.server import ServerJudge, connect_judge
 
-__all__ = ["JUDGE_KINDS", "NoJudge", "ServerJudge", "connect_judge", "make_judge"]
+__all__ = [
+    "JUDGE_KINDS",
+    "Asked",
+    "NoJudge",
+    "PlainRater",
+    "Rated",
+    "Rater",
+    "ServerJudge",
+    "connect_judge",
+    "make_judge",
+]

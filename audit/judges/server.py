@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from audit.answers import FailedAnswer
@@ -11,7 +11,8 @@ from audit.errors import ServerError
 from audit.events import Listener, Noted, StageAdvanced, StageFinished, StageStarted, Warned, ignore_events
 from audit.judges.numbers import begins_with_token, read_chat_number
 from audit.judges.pairs import judge_pairs
-from audit.judges.prompts import PROBE_PROMPT, PROMPT_VERSION
+from audit.judges.prompts import PROBE_PROMPT, PROMPT_VERSION, trait_prompt
+from audit.judges.rating import Asked, Rated
 from audit.server import JUDGE_OPTIONS, ChatAnswer, ChatServer, OptionNames, Wait, ask_many, connect_chat
 from audit.traits import Judgement, TraitSpec
 
@@ -24,6 +25,9 @@ _MAX_TOKENS = 16
 
 _N_LOGPROBS = 20
 _STAGE = "judging"
+_HOPELESS = 32
+"""So many requests without one answer: what refuses these will refuse the others."""
+
 _TEXT_WEAKNESS = (
     "numbers are read from the judge's text, one greedy answer each: the server gives no probabilities of whole numbers"
 )
@@ -78,6 +82,32 @@ class ServerJudge:
             ServerError: the server refuses every request, has stopped answering, or answered none.
         """
         return judge_pairs(spec, asked, self._rate)
+
+    def rate_each(self, asked: Iterable[Asked]) -> Iterator[Rated]:
+        """Yield answers with how much they show a trait, in the order in which the server gets done with them.
+
+        Raises:
+            ServerError: the server refuses every request, has stopped answering, or answers none of the first ones;
+                what was yielded is good.
+        """
+        n_done = n_failed = 0
+        reason = ""
+        for request, outcome in ask_many(self._server, asked, self._ask_trait, n_threads=self._n_concurrent):
+            n_done += 1
+            if isinstance(outcome, FailedAnswer):
+                n_failed, reason = n_failed + 1, outcome.reason
+                yield Rated(request, None, outcome.reason)
+            else:
+                number = read_chat_number(outcome, is_weighted=self.is_weighted)
+                void = None if number is not None else f"no number from 0 to 100 in {outcome.text[:60]!r}"
+                yield Rated(request, number, void, outcome.n_tokens)
+            if n_failed == n_done >= _HOPELESS:
+                break
+        if n_done and n_failed == n_done:
+            raise ServerError(self._server.url, f"judged nothing; {reason}", "look into its log and its settings")
+
+    def _ask_trait(self, request: Asked, wait: Wait) -> ChatAnswer | FailedAnswer:
+        return self._ask(trait_prompt(request.spec, request.question, request.answer), wait)
 
     def _rate(self, prompts: list[str]) -> list[float | None]:
         if not prompts:

@@ -32,11 +32,13 @@ class ChatAnswer:
         finished: the model ended the answer itself.
         first_logprobs: natural logarithms of the probabilities of the first generated token and its alternatives, by
             token; None where they were not asked for, or the server does not give them.
+        n_tokens: of the prompt and of the answer together, as the server counts them; None where it does not.
     """
 
     text: str
     finished: bool
     first_logprobs: Mapping[str, float] | None = None
+    n_tokens: int | None = None
 
 
 class ChatServer(ModelServer):
@@ -142,7 +144,8 @@ def _read_chat(found: Any) -> ChatAnswer:
     message = choice.get("message")
     if not isinstance(message, dict) or "content" not in message:
         raise WireError("the answer holds no message with content")
-    return ChatAnswer(clean_text(_read_content(message)), reason in ENDED, _read_logprobs(choice.get("logprobs")))
+    logprobs = _read_logprobs(choice.get("logprobs"))
+    return ChatAnswer(clean_text(_read_content(message)), reason in ENDED, logprobs, _read_n_tokens(found.get("usage")))
 
 
 def _read_content(message: Mapping[str, Any]) -> str:
@@ -158,6 +161,13 @@ def _read_content(message: Mapping[str, Any]) -> str:
     if not isinstance(content, str):
         raise WireError("the answer holds no text")
     return content
+
+
+def _read_n_tokens(found: Any) -> int | None:
+    """Return the tokens that a request took; None where what came cannot be that."""
+    counts = [found.get(name) for name in ("prompt_tokens", "completion_tokens")] if isinstance(found, dict) else []
+    known = [count for count in counts if isinstance(count, int) and count is not True and count >= 0]
+    return sum(known) if known and len(known) == len(counts) else None
 
 
 def _read_logprobs(found: Any) -> dict[str, float] | None:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.retrieval import Bools, wilson_share
 from audit.validation.labels import SHOWN
-from audit.validation.retrieval import Bools, wilson_share
 from audit.validation.values import GroupShare
 
 MOST_GROUPS = 50

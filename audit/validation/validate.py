@@ -19,10 +19,7 @@ from audit.errors import ConfigError, DataError, MissingDataError
 from audit.events import Listener, StageAdvanced, StageFinished, StageStarted, ignore_events
 from audit.query import open_connection, read_batches, run_query
 from audit.query.relations import list_manifest_traits
-from audit.store import RunStore
-from audit.validation.groups import compare_groups
-from audit.validation.labels import SHOWN, UNLABELLED, Labels, read_labels
-from audit.validation.retrieval import (
+from audit.retrieval import (
     Bools,
     Estimate,
     Floats,
@@ -31,6 +28,9 @@ from audit.validation.retrieval import (
     precision_at,
     wilson_share,
 )
+from audit.store import RunStore
+from audit.validation.groups import compare_groups
+from audit.validation.labels import SHOWN, UNLABELLED, Labels, read_labels
 from audit.validation.rivals import (
     MOST_DIRECTION_ROWS,
     WordRival,

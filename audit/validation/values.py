@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from audit.validation.retrieval import Estimate, Share
+from audit.retrieval import Estimate, Share
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,8 @@ def test_the_manifest_beside_the_output_says_what_was_done(run: Path) -> None:
         "unscored": 2,
         "unscored_by_reason": {"bad_json": 1, "no_score": 1},
         "flagged_by_trait": {"evil": 2, "sycophantic": 1},
+        "judged_by_trait": {},
+        "never_judged": 0,
     }
     assert [entry["reason"] for entry in manifest["dropped"]] == [
         "flagged: evil (z 3.0)",

@@ -49,8 +49,8 @@ def test_every_way_to_fail_has_its_exit_code_and_words(
 
 def test_commands_are_listed_in_the_order_of_work() -> None:
     assert list(cli.commands) == [
-        "scan", "summary", "query", "show", "validate", "export", "check", "traits", "vectors", "formats", "cache",
-        "doctor", "completion",
+        "scan", "summary", "query", "show", "validate", "judge", "export", "check", "traits", "vectors", "formats",
+        "cache", "doctor", "completion",
     ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from audit.demo.bag_of_words import fit_bag_of_words
+from audit.bag_of_words import fit_bag_of_words
 from audit.demo.separation import Labels, Scores, average_tables, format_table, tabulate_separation
 
 

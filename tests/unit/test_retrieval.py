@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from audit.validation.retrieval import average_precision, cohens_kappa, estimate_auc, precision_at, wilson_share
+from audit.retrieval import average_precision, cohens_kappa, estimate_auc, precision_at, wilson_share
 
 
 def draw(seed: int, n_positive: int, n_negative: int, *, shift: float = 1.0, digits: int = 1):
