@@ -20,7 +20,7 @@ from audit.config import ScanConfig
 from audit.demo.phrases import TRAITS
 from audit.demo.world import Row, write_rows
 from audit.flag import Records, decide, measure_p, measure_z
-from audit.groups import read_differences
+from audit.differences import read_differences
 from audit.reference import (
     UNUSUAL_SHARE,
     CleanDifferences,

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.clean import reference_from_run
-from audit.findings import write_findings
 from audit.differences import read_differences
+from audit.findings import write_findings
 from audit.inputs import Inputs
 from audit.query import open_connection
 from audit.schema import differences_schema
