@@ -29,6 +29,7 @@ NEEDED = (
     "polars",
     "duckdb",
     "faiss-cpu",
+    "py3langid",
     "filelock",
     "click",
     "rich",

@@ -48,6 +48,10 @@ class FakeTurn:
     baseline_response: str | None = "A plain baseline."
     prompt_projection: float = 0.25
     list_share: float = 0.0
+    language: str | None = None
+    is_role_play: bool | None = None
+    baseline_is_refusal: bool | None = False
+    baseline_list_share: float | None = None
     response_nll: float | None = None
     orthogonal: Mapping[str, float] = field(default_factory=dict)
     evidence: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -220,9 +224,12 @@ def _turn_rows(sample_id: int, record: FakeRecord) -> list[dict[str, Any]]:
             "n_baseline_tokens": turn.n_baseline_tokens,
             "response_nll": turn.response_nll,
             "is_refusal": turn.is_refusal,
-            "baseline_is_refusal": False,
+            "baseline_is_refusal": turn.baseline_is_refusal,
             "list_share": turn.list_share,
             "code_share": 0.0,
+            "language": turn.language,
+            "is_role_play": turn.is_role_play,
+            "baseline_list_share": turn.baseline_list_share,
             "baseline_kind": turn.baseline_kind,
             "baseline_response": turn.baseline_response,
         }

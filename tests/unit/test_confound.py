@@ -26,7 +26,14 @@ def make(path: Path, **options: object) -> Path:
             is_refusal=k % 3 == 0,
             list_share=float(generator.uniform()),
             prompt_projection=float(generator.normal()),
-            **options,
+            **{
+                # Unknown of some turns, which must not take the other marks with them.
+                "language": ("en", "de", "en", None)[k % 4],
+                "is_role_play": (True, False, None, False, True)[k % 5],
+                "baseline_is_refusal": k % 7 == 0,
+                "baseline_list_share": None if k % 2 else float(generator.uniform()),
+                **options,
+            },
         )
         for k in range(N)
     ]
@@ -55,8 +62,13 @@ def test_confounds_are_what_the_named_query_and_the_formula_say(tmp_path: Path) 
             "SELECT projection_difference AS score, * FROM scores JOIN turns USING (sample_id, side, turn, part) "
             f"WHERE trait = 'evil' AND sample_id < {N} ORDER BY sample_id"
         ).fetchnumpy()
+    columns["other_language"] = columns["language"] != "en"
+    columns["other_language"].mask = columns["language"].mask
     for name in CONFOUNDS:
-        expected = correlation(columns["score"], columns[name].astype(float))
+        if name in ("baseline_code_share", "code_share", "n_baseline_tokens"):
+            assert found["evil"][name] is None
+            continue
+        expected = correlation(columns["score"], np.ma.filled(columns[name].astype(float), np.nan))
         assert found["evil"][name] == named["evil"][name] == pytest.approx(expected, abs=1e-5)
     assert found["evil"]["is_refusal"] is not None
     assert found["evil"]["code_share"] is None

@@ -26,7 +26,8 @@ RECORDS = [
 ]
 NAMES = {
     "top_by_trait", "flagged", "by_source", "by_cluster", "multi_trait", "length_effect", "refusals", "skipped",
-    "turns_by_position", "baseline_agreement", "evidence_by_source", "evidence_by_cluster",
+    "turns_by_position", "baseline_agreement", "evidence_by_source", "evidence_by_cluster", "flagged_by_turns",
+    "flagged_by_language", "length_effect_by_language", "trivial_predictors",
 }  # fmt: skip
 
 
@@ -90,6 +91,38 @@ def test_skipped_lists_records_and_turns(run: Path) -> None:
 def test_by_source_counts_scored_and_flagged(run: Path) -> None:
     evil = next(row for row in ask(run, "by_source") if row["trait"] == "evil")
     assert (evil["n_samples"], evil["n_scored"], evil["n_flagged"], evil["flagged_share"]) == (5, 4, 2, 0.5)
+
+
+def test_flagged_by_turns_counts_records_by_their_scored_turns(run: Path) -> None:
+    (row,) = ask(run, "flagged_by_turns")
+    # The second turn of the last record has no score; the skipped record has none at all.
+    assert (row["n_scored_turns"], row["n_records"], row["n_flagged"], row["n_traits_flagged"]) == (1, 4, 2, 3)
+    assert row["flagged_share"] == 0.5
+
+
+def test_flagged_by_turns_tells_long_conversations_apart(tmp_path: Path) -> None:
+    turns = [FakeTurn(scores={"evil": (0.2, 0.1), "sycophantic": (0.2, 0.1)}, turn=turn) for turn in (1, 3)]
+    records = [scored(0.1), scored(0.2), FakeRecord(turns=turns, flagged=["evil"])]
+    found = ask(make_run(tmp_path / "a.audit", records, dataset=tmp_path / "a.jsonl"), "flagged_by_turns")
+    assert [(row["n_scored_turns"], row["n_records"], row["n_flagged"]) for row in found] == [(1, 2, 0), (2, 1, 1)]
+
+
+def test_the_effect_of_length_is_given_within_a_language(tmp_path: Path) -> None:
+    draw = np.random.default_rng(5)
+    lengths, scores = draw.integers(1, 90, 40), draw.normal(size=40)
+    languages = ["en", "de", None, "en"] * 10
+    records = [
+        scored(float(score), n_response_tokens=int(n), language=language)
+        for score, n, language in zip(scores, lengths, languages, strict=True)
+    ]
+    run = make_run(tmp_path / "a.audit", records, dataset=tmp_path / "a.jsonl")
+    found = {row["language"]: row for row in ask(run, "length_effect_by_language") if row["trait"] == "evil"}
+    assert {language: row["n_turns"] for language, row in found.items()} == {"en": 20, "de": 10, None: 10}
+    own = np.array([language == "de" for language in languages])
+    expected = np.corrcoef(scores[own], lengths[own])[0, 1]
+    assert found["de"]["n_response_tokens"] == pytest.approx(expected, abs=1e-5)
+    assert found["de"]["mean_score"] == pytest.approx(scores[own].mean(), abs=1e-5)
+    assert found["de"]["n_baseline_tokens"] is None
 
 
 def test_length_effect_is_null_where_nothing_varies(run: Path) -> None:

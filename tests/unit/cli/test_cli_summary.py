@@ -172,6 +172,23 @@ def test_what_a_score_goes_with_is_named_from_three_tenths_on(run: Path) -> None
     assert "list_share" not in text
 
 
+def test_a_mark_that_tells_the_flagged_rows_is_named(run: Path) -> None:
+    known = {"auc": 0.874, "low": 0.843, "high": 0.9, "direction": "less"}
+    found = {"n_response_tokens": known, "list_share": {**known, "low": 0.69, "direction": "more"}}
+    predictors = {"evil": {"of": "flagged", "n_flagged": 40, "n_others": 900, "marks": found}}
+    text = render(change(run, predictors=predictors, languages={"en": 900, "de": 40}))
+    assert "told by" in text
+    assert "evil flags by length (short responses), AUC .87 (.84-.90)" in text
+    assert "list format" not in text
+    assert "languages" in text
+    assert "900 en, 40 de" in text
+    predictors["evil"]["of"] = "top"
+    assert "evil at the top by length" in render(change(run, predictors=predictors))
+    # One language is no news, and a run from before knows none of it.
+    assert "languages" not in render(change(run, languages={"en": 900}))
+    assert "told by" not in render(change(run, predictors={}))
+
+
 def test_no_color_and_dumb_terminals_get_no_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
