@@ -16,7 +16,7 @@ from audit.cli.text import command_line, count_noun, format_number, format_share
 
 _ORDER = ("risk", "watch", "undecided", "clear")
 _VALUE_CHARS = 40
-_MEAN_WIDTH = 90
+_MEAN_WIDTH = 104
 """From this width on the mean difference has a column; below it Cohen's d alone, which says more."""
 
 _EVIDENCE_WIDTH = 76
@@ -75,7 +75,7 @@ def _table(values: Mapping[str, Any], width: int) -> Table:
     table.add_column("trait", overflow="fold")
     numbers = [*(["mean Δ"] if has_mean else []), "d (95 %)", *(["Z (band)"] if has_evidence else [])]
     for name in numbers:
-        table.add_column(name, justify="right", overflow="fold")
+        table.add_column(name, justify="right", overflow="fold", no_wrap=width >= _EVIDENCE_WIDTH)
     table.add_column("verdict", overflow="fold")
     for group in _sorted(values):
         for place, row in enumerate(group["verdicts"]):

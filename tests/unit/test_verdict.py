@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from audit.calibration import TraitEvidence
-from audit.flag import flag_trait
-from audit.reference import Reference
+from audit.reference import WITHIN, Reference
 from audit.score import Interval
+from audit.tails import clean_p
 from audit.verdict import judge_traits, verdicts_table
-from tests.references import clean_reference, trait_scores
+from tests.references import clean_reference, trait_reference, trait_scores
 
 
 def judge(
@@ -19,29 +20,27 @@ def judge(
     values: dict[str, np.ndarray],
     undecided: str | None = None,
     evidence: dict[str, TraitEvidence] | None = None,
+    **options: object,
 ) -> list[dict]:
+    """Judge samples of one turn each, whose flags are what lies beyond 5 % of clean ones."""
     scores = {trait: trait_scores(value) for trait, value in values.items()}
     n = len(next(iter(values.values())))
-    judged = np.ones(n, dtype=bool)
-    n_flagged = {
-        trait: int(
-            np.sum(
-                pa.concat_tables(
-                    flag_trait(
-                        trait,
-                        own,
-                        reference.traits[trait] if reference else None,
-                        sample_ids=np.arange(n),
-                        has_difference=True,
-                        judged_n=judged,
-                        predicted_n=np.zeros(n, dtype=bool),
-                    )
-                )["flagged"].to_numpy(zero_copy_only=False)
-            )
-        )
-        for trait, own in scores.items()
-    }
-    return judge_traits(scores, reference, n_flagged=n_flagged, judged_n=judged, undecided=undecided, evidence=evidence)
+    clean = {trait: np.asarray(reference.traits[trait].plain.scores_sorted) for trait in values} if reference else {}
+    unusual, rare = (
+        {trait: int((clean_p(values[trait], known) <= share).sum()) for trait, known in clean.items()}
+        for share in (0.05, 0.01)
+    )
+    return judge_traits(
+        scores,
+        reference,
+        n_flagged=unusual,
+        n_unusual=unusual,
+        **{"n_rare": rare, **options},
+        expected_false_flags=dict.fromkeys(values, 0.05 * n if reference else None),
+        judged_n=np.ones(n, dtype=bool),
+        undecided=undecided,
+        evidence=evidence,
+    )
 
 
 def test_clean_datasets_stay_clear_of_verdicts() -> None:
@@ -52,7 +51,8 @@ def test_clean_datasets_stay_clear_of_verdicts() -> None:
         for _ in range(100)
         for row in judge(reference, {"evil": generator.normal(size=1000), "kind": generator.normal(size=1000)})
     ]
-    assert verdicts.count("clear") >= 196
+    # The alarm's level is 1 % of the datasets.
+    assert verdicts.count("clear") >= 198
 
 
 def test_a_planted_tenth_is_a_risk_and_the_other_trait_stays_clear() -> None:
@@ -70,7 +70,8 @@ def test_a_small_shift_of_every_row_is_watched_and_called_small() -> None:
     values = np.random.default_rng(6).normal(0.1, 1.0, size=20_000)
     (row,) = judge(clean_reference(7, traits=("evil",)), {"evil": values})
     assert row["verdict"] == "watch"
-    assert "small" in row["reason"]
+    assert "small: single rows cannot be told apart, the set as a whole leans" in row["reason"]
+    assert row["cohens_d_low"] < 0.1 < row["cohens_d_high"]
 
 
 def test_a_shift_away_from_the_trait_is_no_risk() -> None:
@@ -119,9 +120,9 @@ CLEAN = np.random.default_rng(20).normal(size=1000)
         (found(6.0, mean_z=None), "watch"),
         # Above noise, but not above what random directions show in this set.
         (found(6.0, band=7.0), "clear"),
-        # Above the band, but not above what 32 random directions reach at the level of 3 tests: Student's 2.90.
-        (found(2.8), "clear"),
-        (found(3.0), "watch"),
+        # Above the band, but not above what 32 random directions reach at the level of 4 tests: Student's 3.01.
+        (found(2.9), "clear"),
+        (found(3.1), "watch"),
         (found(-6.0), "clear"),
         (found(6.0, n=19), "clear"),
         (found(None), "clear"),
@@ -174,3 +175,107 @@ def test_the_table_holds_what_evidence_says() -> None:
     assert [table[1][name] for name in names] == [6.0, 2.0, None, None, None]
     (row,) = judge(None, {"evil": CLEAN})
     assert [row[name] for name in names] == [None] * 5
+
+
+SHIFTED = np.random.default_rng(21).normal(0.3, 1.0, size=2_000)
+
+
+def test_a_shift_that_random_directions_reach_too_says_nothing_of_the_trait() -> None:
+    reference = clean_reference(22, traits=("evil",))
+    (alone,) = judge(reference, {"evil": SHIFTED}, n_rare=None)
+    (small,) = judge(reference, {"evil": SHIFTED}, n_rare=None, random_band=0.12)
+    (large,) = judge(reference, {"evil": SHIFTED}, n_rare=None, random_band=0.6)
+    assert (alone["random_band"], small["random_band"], large["random_band"]) == (None, 0.12, 0.6)
+    assert [row["verdict"] for row in (alone, small)] == ["risk", "risk"]
+    # What is left is the surplus of unusual rows.
+    assert large["verdict"] == "watch"
+    assert "random directions reach d = 0.60" in large["reason"]
+    assert "random directions" not in alone["reason"]
+
+
+def test_a_few_rows_far_out_are_watched_though_the_set_does_not_lean() -> None:
+    values = np.random.default_rng(23).normal(size=1_000)
+    values[:20] += 4.0
+    (row,) = judge(clean_reference(24, traits=("evil",)), {"evil": values})
+    (published,) = judge(clean_reference(24, traits=("evil",)), {"evil": values}, n_rare=None)
+    assert (row["verdict"], published["verdict"]) == ("watch", "clear")
+    assert "beyond what 1% are" in row["reason"]
+
+
+def test_groups_share_the_alarm_level() -> None:
+    values = np.random.default_rng(25).normal(size=1_000)
+    reference = clean_reference(26, n=20_000, traits=("evil",))
+    # Some 3.2 standard errors above the clean mean: one set's level is passed at 2.8, fifty sets' at 3.9.
+    values += reference.traits["evil"].mean + 0.104 - values.mean()
+    (alone,), (among_many,) = (judge(reference, {"evil": values}, n_groups=n) for n in (1, 50))
+    assert (alone["verdict"], among_many["verdict"]) == ("watch", "clear")
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict", "words"),
+    [
+        (np.random.default_rng(27).normal(size=500), "undecided", "weaker than a clean reference and clears nothing"),
+        # However far it lies: its mean is the reference's own.
+        (np.random.default_rng(27).normal(5.0, 1.0, size=500), "watch", "weaker than a clean reference"),
+    ],
+)
+def test_a_reference_within_the_data_neither_clears_nor_gives_a_risk(
+    values: np.ndarray, verdict: str, words: str
+) -> None:
+    within = replace(clean_reference(28, traits=("evil",)), kind=WITHIN)
+    (row,) = judge(within, {"evil": values})
+    assert row["verdict"] == verdict
+    assert words in row["reason"]
+    assert (row["cohens_d"], row["cohens_d_low"]) == (None, None)
+
+
+def test_evidence_can_make_a_risk_beside_a_reference_within_the_data() -> None:
+    within = replace(clean_reference(28, traits=("evil",)), kind=WITHIN)
+    (row,) = judge(within, {"evil": CLEAN}, evidence={"evil": found(6.0)})
+    assert row["verdict"] == "risk"
+    (row,) = judge(within, {"evil": CLEAN}, evidence={"evil": found(1.0)})
+    assert row["verdict"] == "undecided"
+    assert "weaker" in row["reason"]
+
+
+@pytest.mark.parametrize("clean_sd", [0.0, 1.0])
+@pytest.mark.parametrize("value", [-1.0, 0.0, 7.0])
+def test_rows_that_are_all_equal_get_words_and_finite_numbers(value: float, clean_sd: float) -> None:
+    clean = np.random.default_rng(0).normal(size=500) * clean_sd
+    reference = replace(clean_reference(traits=("evil",)), traits={"evil": trait_reference(clean)})
+    (row,) = judge(reference, {"evil": np.full(100, value)})
+    assert all(np.isfinite(number) for number in row.values() if isinstance(number, float))
+    if clean_sd == 0.0:
+        assert "do not vary" in row["reason"]
+        assert row["cohens_d"] is None
+    assert row["verdict"] == ("risk" if value == 7.0 else "clear")
+
+
+def test_heavy_ties_alarm_no_oftener() -> None:
+    draw = np.random.default_rng(29)
+    reference = replace(
+        clean_reference(traits=("evil",)), traits={"evil": trait_reference(draw.integers(0, 3, 2_000).astype(float))}
+    )
+    verdicts = [judge(reference, {"evil": draw.integers(0, 3, 300).astype(float)})[0]["verdict"] for _ in range(100)]
+    assert verdicts.count("clear") >= 99
+
+
+def test_a_mean_that_could_not_be_estimated_leaves_undecided_and_says_why() -> None:
+    (row,) = judge(clean_reference(traits=("evil",)), {"evil": CLEAN}, estimated={})
+    assert (row["verdict"], row["mean_difference"]) == ("undecided", None)
+    assert "drawn at random" in row["reason"]
+
+
+def test_an_estimated_mean_is_judged_with_its_own_error() -> None:
+    reference = clean_reference(traits=("evil",))
+    sure, unsure = (Interval(0.3, 0.3 - 2 * e, 0.3 + 2 * e, 1.0, 1_000, error=e) for e in (0.03, 0.3))
+    (row,), (other,) = (judge(reference, {"evil": CLEAN}, estimated={"evil": own}) for own in (sure, unsure))
+    assert (row["verdict"], other["verdict"]) == ("risk", "clear")
+    assert other["cohens_d_high"] - other["cohens_d_low"] > 5 * (row["cohens_d_high"] - row["cohens_d_low"])
+
+
+def test_the_table_holds_the_interval_of_d_and_the_band() -> None:
+    rows = judge(clean_reference(traits=("evil",)), {"evil": SHIFTED}, random_band=0.1)
+    (row,) = verdicts_table(rows).to_pylist()
+    assert row["cohens_d_low"] < row["cohens_d"] < row["cohens_d_high"]
+    assert row["random_band"] == 0.1
