@@ -75,6 +75,7 @@ def query(
       clusters         one row per clustered record
       cluster_summary  one row per cluster
       verdicts         one row per trait
+      judge            one row per record and trait that an LLM judged
 
     A printed table shows the first 100 rows; json, csv, parquet and an --output hold all of them.
     """

@@ -12,7 +12,6 @@ from typing import Any
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from audit.errors import ConfigError, DataError, MissingDataError
@@ -21,16 +20,20 @@ from audit.query import open_connection, read_batches, run_query
 from audit.query.relations import list_manifest_traits
 from audit.retrieval import (
     Bools,
-    Estimate,
     Floats,
-    average_precision,
-    estimate_auc,
-    precision_at,
-    wilson_share,
 )
 from audit.store import RunStore
 from audit.validation.groups import compare_groups
 from audit.validation.labels import SHOWN, UNLABELLED, Labels, read_labels
+from audit.validation.measure import (
+    count_flags,
+    explain_no_auc,
+    finite_values,
+    join_flags,
+    measure_random,
+    measure_rival,
+    measure_score,
+)
 from audit.validation.rivals import (
     MOST_DIRECTION_ROWS,
     WordRival,
@@ -40,7 +43,7 @@ from audit.validation.rivals import (
     read_random_evidence,
     train_words,
 )
-from audit.validation.values import FlagQuality, ScoreQuality, TraitQuality, Validation
+from audit.validation.values import ScoreQuality, TraitQuality, Validation
 
 K_DEFAULT = (50, 100, 500)
 
@@ -111,7 +114,7 @@ def validate_run(
         n_samples=n_samples,
         n_labelled=read.sample_ids.size,
         traits=tuple(found),
-        overall=_join([row.flags for row in found]),
+        overall=join_flags([row.flags for row in found]),
         by_column=by,
         by=tuple(groups),
         notices=tuple(notices),
@@ -198,9 +201,9 @@ class _Validation:
         positive_n = label_n == SHOWN
         rows = is_scored.nonzero()[0]
         n_positive = int(positive_n[rows].sum())
-        reason = _explain_no_auc(rows.size, n_positive, int(is_labelled.sum()))
+        reason = explain_no_auc(rows.size, n_positive, int(is_labelled.sum()))
         qualities = [
-            _measure(name, values_n[rows], positive_n[rows], k)
+            measure_score(name, values_n[rows], positive_n[rows], k)
             for name, values_n in scores.items()
             if np.isfinite(values_n[rows]).any()
         ]
@@ -212,7 +215,7 @@ class _Validation:
             n_unscored=int((is_labelled & ~is_scored).sum()),
             n_unscored_positive=int((positive_n & ~is_scored).sum()),
             scores=(*qualities, *rivals),
-            flags=_count_flags(self.flagged[trait][rows], positive_n[rows], n_flagged, n_covered),
+            flags=count_flags(self.flagged[trait][rows], positive_n[rows], n_flagged, n_covered),
             reason=reason,
         )
 
@@ -220,16 +223,16 @@ class _Validation:
         self, trait: str, risk_n: Floats, rows: NDArray[np.int64], positive_n: Bools, k: Sequence[int]
     ) -> list[ScoreQuality]:
         found = [
-            _measure_rival(name, values_n[rows], positive_n[rows], k)
+            measure_rival(name, values_n[rows], positive_n[rows], k)
             for name, values_n in self._plain.items()
             if np.isfinite(values_n[rows]).any()
         ]
-        found += [_measure_random(name, values_nd[rows], positive_n[rows]) for name, values_nd in self._random.items()]
+        found += [measure_random(name, values_nd[rows], positive_n[rows]) for name, values_nd in self._random.items()]
         words_n = self._words.logits.get(trait) if self._words is not None else None
         if words_n is not None and np.isfinite(words_n[rows]).any():
-            found.append(_measure("bag of words, half", words_n[rows], positive_n[rows], k, is_rival=True))
+            found.append(measure_score("bag of words, half", words_n[rows], positive_n[rows], k, is_rival=True))
             half_n = np.where(np.isfinite(words_n), risk_n, np.nan)
-            found.append(_measure("risk, the same half", half_n[rows], positive_n[rows], k))
+            found.append(measure_score("risk, the same half", half_n[rows], positive_n[rows], k))
         return found
 
     def _read_scores(self, trait: str, is_labelled: Bools) -> tuple[dict[str, Floats], Bools, int, int]:
@@ -248,7 +251,7 @@ class _Validation:
             flagged[places[own]] = is_flagged[own]
             n_covered += int(is_labelled[places[own & is_flagged]].sum())
             for name in FLAG_SCORES:
-                scores[name][places[own]] = _finite(batch[name])[own]
+                scores[name][places[own]] = finite_values(batch[name])[own]
         largest = ", ".join(f"max({name}) FILTER (isfinite({name})) AS {name}" for name in TURN_SCORES)
         select = (
             f"SELECT sample_id, {largest} FROM scores WHERE trait = $trait AND part = 'answer' "
@@ -258,90 +261,8 @@ class _Validation:
             places = self._place_n[batch["sample_id"].to_numpy()]
             own = places >= 0
             for name in TURN_SCORES:
-                scores[name][places[own]] = _finite(batch[name])[own]
+                scores[name][places[own]] = finite_values(batch[name])[own]
         return scores, flagged, n_flagged, n_covered
 
     def _read(self, select: str, trait: str) -> Any:
         return read_batches(run_query(self._connection, select, {"trait": trait}), batch_rows=100_000)
-
-
-def _finite(column: pa.Array) -> Floats:
-    values = column.to_numpy(zero_copy_only=False).astype(np.float64)
-    return np.where(np.isfinite(values), values, np.nan)
-
-
-def _explain_no_auc(n: int, n_positive: int, n_labelled: int) -> str | None:
-    if n == 0:
-        return f"no AUC: none of {n_labelled:,} labelled records has a score"
-    if n_positive == 0:
-        return f"no AUC: none of {n:,} labelled records shows it"
-    return f"no AUC: all of {n:,} labelled records show it" if n_positive == n else None
-
-
-def _measure(
-    name: str,
-    values_n: Floats,
-    positive_n: Bools,
-    k: Sequence[int],
-    *,
-    is_rival: bool = False,
-    is_reversed: bool = False,
-) -> ScoreQuality:
-    known = np.isfinite(values_n)
-    values, positive = values_n[known], positive_n[known]
-    auc = estimate_auc(values, positive)
-    return ScoreQuality(
-        name=name,
-        is_rival=is_rival,
-        n=int(known.sum()),
-        auc=auc,
-        is_reversed=is_reversed,
-        average_precision=average_precision(values, positive) if auc is not None else None,
-        precision_at={number: precision_at(values, positive, number) for number in k},
-        reason=None if auc is not None else _explain_no_auc(values.size, int(positive.sum()), positive_n.size),
-    )
-
-
-def _measure_rival(name: str, values_n: Floats, positive_n: Bools, k: Sequence[int]) -> ScoreQuality:
-    """Measure a rival in the direction in which it tells more: a trait that makes answers short shows as well."""
-    known = np.isfinite(values_n)
-    auc = estimate_auc(values_n[known], positive_n[known])
-    is_reversed = auc is not None and auc.value < 0.5
-    return _measure(name, -values_n if is_reversed else values_n, positive_n, k, is_rival=True, is_reversed=is_reversed)
-
-
-def _measure_random(name: str, values_nd: Floats, positive_n: Bools) -> ScoreQuality:
-    """Return the 95th percentile of max(a, 1 − a) over random directions, with the direction that is nearest to it."""
-    known = np.isfinite(values_nd).all(axis=1)
-    values, positive = values_nd[known], positive_n[known]
-    own_name = f"{name}, 95 %"
-    found = [estimate_auc(values[:, r], positive) for r in range(values.shape[1])]
-    areas = [max(auc.value, 1 - auc.value) for auc in found if auc is not None]
-    if not areas:
-        reason = _explain_no_auc(values.shape[0], int(positive.sum()), positive_n.size)
-        return ScoreQuality(own_name, True, int(known.sum()), reason=reason)
-    return ScoreQuality(own_name, True, int(known.sum()), auc=Estimate(float(np.quantile(areas, 0.95)), None, None))
-
-
-def _count_flags(flagged_n: Bools, positive_n: Bools, n_flagged: int, n_covered: int) -> FlagQuality:
-    n, hits, n_positive = int(flagged_n.sum()), int((flagged_n & positive_n).sum()), int(positive_n.sum())
-    return FlagQuality(
-        n_flagged=n_flagged,
-        precision=wilson_share(hits, n),
-        recall=wilson_share(hits, n_positive),
-        false_share=wilson_share(n - hits, n),
-        unlabelled=wilson_share(n_flagged - n_covered, n_flagged),
-    )
-
-
-def _join(flags: Sequence[FlagQuality]) -> FlagQuality | None:
-    """Return the flags of several traits as one set, a flag per record and trait."""
-    if not flags:
-        return None
-    names = ("precision", "recall", "false_share", "unlabelled")
-    shares = {name: [getattr(own, name) for own in flags] for name in names}
-    joined = {
-        name: wilson_share(sum(share.hits for share in own), sum(share.n for share in own))
-        for name, own in shares.items()
-    }
-    return FlagQuality(n_flagged=sum(own.n_flagged for own in flags), **joined)
