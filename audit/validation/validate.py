@@ -35,6 +35,7 @@ from audit.validation.measure import (
     measure_score,
 )
 from audit.validation.rivals import (
+    LEAST_OF_A_KIND,
     MOST_DIRECTION_ROWS,
     WordRival,
     choose_part,
@@ -107,6 +108,7 @@ def validate_run(
             found.append(job.measure_trait(trait, k))
             listener(StageAdvanced(_STAGE, 1))
         listener(StageFinished(_STAGE))
+        notices += job.note_missing_words(found)
         groups = () if by is None else compare_groups(read.columns[by], read.shown, job.flagged, job.is_scored)
     return Validation(
         run=str(run_path),
@@ -175,19 +177,32 @@ class _Validation:
             notices.append(f"random directions are measured on {part.size:,} of the labelled records")
         place_n = np.full(self._place_n.size, -1, dtype=np.int64)
         place_n[self.labels.sample_ids[part]] = np.arange(part.size)
+        missing = []
         for name, found in (
             ("random directions", project_random_directions(self._store, place_n, seed=_SEED)),
             ("random evidence", read_random_evidence(self._store, place_n)),
         ):
-            if found is not None:
+            if found is None:
+                missing.append(name)
+            else:
                 self._random[name] = np.full((n, found.shape[1]), np.nan, dtype=np.float32)
                 self._random[name][part] = found
+        if missing:
+            notices.append(f"no {' and no '.join(missing)}: the scan stored nothing to measure them by")
         try:
             shown = {trait: self.labels.shown[trait] for trait in traits}
             self._words = train_words(self._manifest, self.labels.sample_ids, shown, seed=_SEED)
         except (MissingDataError, DataError) as error:
             notices.append(f"no bag of words, for want of the texts: {error.place}: {error.finding}")
         return notices
+
+    def note_missing_words(self, found: Sequence[TraitQuality]) -> list[str]:
+        """Return what to say of traits that a bag of words could not be trained on."""
+        if self._words is None:
+            return []
+        traits = [own.trait for own in found if own.reason is None and own.trait not in self._words.logits]
+        which = f"{LEAST_OF_A_KIND} records that show the trait and {LEAST_OF_A_KIND} that do not"
+        return [f"no bag of words for {', '.join(traits)}: each half of the labels needs {which}"] if traits else []
 
     def measure_trait(self, trait: str, k: Sequence[int]) -> TraitQuality:
         """Return what scores and flags are worth for one trait."""

@@ -25,6 +25,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     (folder / "examples").mkdir()
     (folder / "examples" / "demo.jsonl").write_bytes(demo_rows(150))
+    labels = (ROOT / "examples" / "demo.labels.jsonl").read_text().splitlines(keepends=True)[:150]
+    (folder / "examples" / "demo.labels.jsonl").write_text("".join(labels))
     return folder
 
 
@@ -52,6 +54,8 @@ def test_options_that_are_named_exist() -> None:
         "scan",
         "query",
         "show",
+        "validate",
+        "judge",
         "export",
         "summary",
         "check",

@@ -33,7 +33,7 @@ def test_json_holds_the_validation_and_nothing_else(run: Path, ask: Ask, tmp_pat
     labels.write_text("sample_id,evil\n0,0\n1,1\n3,1\n")
     found = json.loads(ask("validate", run, "--labels", labels, "--json", "--quiet").stdout)
     assert [row["trait"] for row in found["traits"]] == ["evil"]
-    assert found["notices"] == ["the labels have no column of sycophantic: not validated"]
+    assert found["notices"][0] == "the labels have no column of sycophantic: not validated"
     assert found["traits"][0]["scores"][0]["auc"]["value"] == 1.0
 
 

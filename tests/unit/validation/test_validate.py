@@ -156,9 +156,8 @@ def test_without_the_texts_all_but_the_bag_of_words_is_there(tmp_path: Path) -> 
     for found, words in ((changed, "has changed since the scan"), (gone, "cannot be read")):
         assert "bag of words, half" not in by_name(found.traits[0])
         assert by_name(found.traits[0])["risk"].auc is not None
-        assert len(found.notices) == 1
-        assert found.notices[0].startswith("no bag of words, for want of the texts")
-        assert words in found.notices[0]
+        assert found.notices[-1].startswith("no bag of words, for want of the texts")
+        assert words in found.notices[-1]
 
 
 def test_groups_set_the_flags_share_beside_the_datas(tmp_path: Path) -> None:
@@ -200,3 +199,39 @@ def test_what_is_foreign_to_the_run_is_said_or_refused(tmp_path: Path) -> None:
     unfinished = make_run(tmp_path / "b.audit", [scored(0.1)], dataset=tmp_path / "b.jsonl", is_finished=False)
     with pytest.raises(RunError, match="has not finished"):
         validate_run(unfinished, write(tmp_path, labels))
+
+
+def test_random_evidence_is_in_units_of_what_the_model_itself_has(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    is_evil = np.arange(40) % 4 == 0
+    evidence = rng.normal(size=(40, 32)) + is_evil[:, None] * rng.normal(size=32)
+    null = rng.normal(size=(40, 32)) * rng.uniform(0.5, 3, size=40)[:, None]
+    scores = {"evil": (0.5, 0.5)}
+    records = [FakeRecord(turns=[FakeTurn(scores=scores, random=(evidence[n], null[n]))]) for n in range(40)]
+    run = make_run(
+        tmp_path / "a.audit", records, dataset=tmp_path / "a.jsonl", traits=("evil",), evidence="full", part_rows=16
+    )
+    labels = [{"sample_id": n, "traits": ["evil"] if is_evil[n] else []} for n in range(40)]
+    found = by_name(validate_run(run, write(tmp_path, labels)).traits[0])["random evidence, 95 %"]
+    areas = []
+    for r in range(32):
+        z = evidence[:, r] / np.sqrt(np.mean(null**2, axis=1))
+        area = np.mean(z[is_evil][:, None] > z[~is_evil][None, :])
+        areas.append(max(area, 1 - area))
+    assert found.auc.value == pytest.approx(np.quantile(areas, 0.95), abs=1e-4)
+
+
+def test_a_run_of_an_older_version_is_validated_by_what_it_has(tmp_path: Path) -> None:
+    run, labels = make(tmp_path)
+    table = pq.read_table(run / "flags.parquet")
+    new = ["window_difference", "layer_difference", "length_adjusted", "p_value"]
+    pq.write_table(table.drop_columns([name for name in new if name in table.column_names]), run / "flags.parquet")
+    found = by_name(validate_run(run, write(tmp_path, labels), traits=["evil"]).traits[0])
+    assert found["risk"].auc is not None
+    assert "window_difference" not in found
+
+
+def test_too_few_labels_for_a_bag_of_words_are_said(tmp_path: Path) -> None:
+    run, labels = make(tmp_path, 12)
+    found = validate_run(run, write(tmp_path, labels), traits=["evil"])
+    assert "no bag of words for evil: each half of the labels needs 5 records" in found.notices[-1]
