@@ -56,11 +56,13 @@ def compare(
     Rows are matched by what they say, in whatever file, line or format. Scores are compared number by number where
     both runs measured the same thing, else in standard deviations of their references. Both runs must be finished.
     """
+    from audit.cli.progress import listening
     from audit.compare import compare_runs
     from audit.limits import COMPARISON, check_limits, parse_limits
 
     limits = parse_limits(fail_on, vocabulary=COMPARISON)
-    values = compare_runs(run_a, run_b, rows=rows)
+    with listening(is_quiet=False) as listener:
+        values = compare_runs(run_a, run_b, rows=rows, listener=listener)
     passed = check_limits(limits, values, allow_undecided=allow_undecided)
     if limits:
         values["limits_passed"] = passed

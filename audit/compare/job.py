@@ -15,6 +15,7 @@ from audit.compare.rows import count_records, list_records
 from audit.compare.settings import explain_incomparable, list_differences
 from audit.compare.verdicts import compare_verdicts
 from audit.errors import RunError
+from audit.events import Listener, StageAdvanced, StageFinished, StageStarted, ignore_events
 from audit.query import open_pair
 from audit.query.relations import list_manifest_traits
 from audit.store import RunStore
@@ -25,11 +26,17 @@ LISTED_ROWS = 10
 MEMORY_MB = 1_000
 """What DuckDB keeps in memory; the rest goes to temporary files. Ten million rows a run take less than 2 GB in all."""
 
+_STAGE = "comparing"
 _UNMOVED = {"n_newly_flagged": None, "n_no_longer_flagged": None, "n_rescored": None, "largest_change": None}
 
 
 def compare_runs(
-    run_a: str | Path, run_b: str | Path, *, rows: int = LISTED_ROWS, memory_mb: int = MEMORY_MB
+    run_a: str | Path,
+    run_b: str | Path,
+    *,
+    rows: int = LISTED_ROWS,
+    memory_mb: int = MEMORY_MB,
+    listener: Listener = ignore_events,
 ) -> dict[str, Any]:
     """Return what changed from one finished run to another, as JSON values.
 
@@ -40,6 +47,7 @@ def compare_runs(
 
     Args:
         rows: how many records are named of each kind, for `moved` of each trait.
+        memory_mb: what is kept in memory of joins; the rest goes to temporary files.
 
     Raises:
         RunError: a run is missing, damaged, unfinished, of another format version, or has no scores; or the two have no
@@ -48,6 +56,8 @@ def compare_runs(
     paths = [Path(run_a), Path(run_b)]
     manifests = [RunStore(path).read_finished_manifest() for path in paths]
     common = _find_common(paths, manifests)
+    # The first step is the rows, the others are traits.
+    listener(StageStarted(_STAGE, 1 + len(common), "steps"))
     try:
         with open_pair(*paths, memory_mb=memory_mb) as connection:
             _refuse_scoreless(connection, paths)
@@ -56,10 +66,15 @@ def compare_runs(
             added, removed = (
                 ([], []) if way is Way.NONE else (list_records(connection, run, limit=rows) for run in "ba")
             )
-            compared = [_compare_trait(connection, trait, manifests, way, common, rows) for trait in common]
+            listener(StageAdvanced(_STAGE, 1))
+            compared = []
+            for trait in common:
+                compared.append(_compare_trait(connection, trait, manifests, way, common, rows))
+                listener(StageAdvanced(_STAGE, 1))
     except duckdb.Error as error:
         finding = f"cannot be compared: {str(error).splitlines()[0]}"
         raise RunError(f"{paths[0]} and {paths[1]}", finding, "scan again with --fresh what is damaged") from error
+    listener(StageFinished(_STAGE))
     traits = [row for row, _ in compared] + _list_others(manifests, common)
     differences = list_differences(*manifests)
     values = {
@@ -184,7 +199,11 @@ def _list_notices(manifests: Sequence[Mapping[str, Any]], way: Way, counts: Mapp
             "cannot be matched and are in no count of rows added or removed"
         )
     if any(manifest["baseline"].get("auto") for manifest in manifests):
-        words = "" if not counts["n_other_kind"] else f", in only one of the runs for {counts['n_other_kind']:,} rows"
+        words = (
+            ""
+            if not counts["n_other_kind"]
+            else f", in only one of the runs for {counts['n_other_kind']:,} of the rows"
+        )
         notices.append(f"scores rest in part on predicted baselines{words}: single changes are less sure than others")
     return notices
 

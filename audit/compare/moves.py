@@ -35,21 +35,29 @@ class Scale:
 
 def match_scores(connection: duckdb.DuckDBPyConnection, trait: str, scale: Scale | None) -> None:
     """Make the table `moves` of one trait; without a scale its values are null."""
-    nothing = "SELECT NULL::BIGINT AS sample_id, NULL::FLOAT AS value WHERE false"
-    joins = []
     for run in "ab":
+        # One join at a time, as each keeps one of its sides in memory.
         flags = f"SELECT sample_id, z, flagged FROM {run}.flags WHERE trait = {quote_text(trait)}"
-        values = scale.select(run, trait) if scale else nothing
-        joins.append(f"LEFT JOIN ({flags}) AS flag_{run} ON flag_{run}.sample_id = pair.id_{run}")
-        joins.append(f"LEFT JOIN ({values}) AS value_{run} ON value_{run}.sample_id = pair.id_{run}")
+        values = scale.select(run, trait) if scale else "SELECT NULL::BIGINT AS sample_id, NULL::FLOAT AS value LIMIT 0"
+        connection.execute(
+            f"""CREATE OR REPLACE TEMP TABLE own_{run} AS
+                SELECT sample_id, z, coalesce(flagged, false) AS flagged, value
+                FROM ({flags}) FULL JOIN ({values}) USING (sample_id)"""
+        )
     connection.execute(
-        f"""CREATE OR REPLACE TEMP TABLE moves AS
-            SELECT pair.id_a, pair.id_b, flag_a.z AS z_a, flag_b.z AS z_b,
-                coalesce(flag_a.flagged, false) AS flagged_a, coalesce(flag_b.flagged, false) AS flagged_b,
-                value_a.value AS value_a, value_b.value AS value_b
-            FROM (SELECT id_a, id_b FROM pairs WHERE id_a IS NOT NULL AND id_b IS NOT NULL) AS pair
-            {" ".join(joins)}"""
+        """CREATE OR REPLACE TEMP TABLE half AS
+            SELECT pair.id_a, pair.id_b, z AS z_a, coalesce(flagged, false) AS flagged_a, value AS value_a
+            FROM pairs AS pair LEFT JOIN own_a ON own_a.sample_id = pair.id_a
+            WHERE pair.id_a IS NOT NULL AND pair.id_b IS NOT NULL"""
     )
+    connection.execute("DROP TABLE own_a")
+    connection.execute(
+        """CREATE OR REPLACE TEMP TABLE moves AS
+            SELECT half.*, z AS z_b, coalesce(flagged, false) AS flagged_b, value AS value_b
+            FROM half LEFT JOIN own_b ON own_b.sample_id = half.id_b"""
+    )
+    connection.execute("DROP TABLE own_b")
+    connection.execute("DROP TABLE half")
 
 
 def count_moves(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:

@@ -14,6 +14,10 @@ from audit.score import (
     cohens_d,
     correlation,
     exceedance_p,
+    ks_critical,
+    ks_distance,
+    ks_p,
+    ks_spread,
     mean_interval,
     percentile_of,
     rank_auc,
@@ -169,3 +173,50 @@ def test_narrow_models_lose_nothing_in_the_reduction() -> None:
     reduced = vectors @ reduction_matrix(48, seed=0)
     assert reduced.shape == (10, 64)
     np.testing.assert_allclose(reduced @ reduced.T, vectors @ vectors.T, rtol=1e-4, atol=1e-4)
+
+
+def naive_ks(a: np.ndarray, b: np.ndarray) -> float:
+    return max(abs(sum(v <= x for v in a) / len(a) - sum(v <= x for v in b) / len(b)) for x in [*a, *b])
+
+
+@given(
+    st.lists(st.sampled_from([-1.5, 0.0, 0.1, 2.0, 2.5]) | finite, min_size=1, max_size=25),
+    st.lists(st.sampled_from([-1.5, 0.0, 0.1, 2.0, 2.5]) | finite, min_size=1, max_size=25),
+)
+def test_the_kolmogorov_smirnov_distance_is_the_largest_gap_of_the_distribution_functions(
+    a: list[float], b: list[float]
+) -> None:
+    assert ks_distance(np.array(a), np.array(b)) == pytest.approx(naive_ks(np.array(a), np.array(b)), abs=1e-12)
+
+
+def test_the_distance_is_the_same_taken_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(size=50), rng.normal(0.5, 1, size=33)
+    whole = ks_distance(a, b)
+    monkeypatch.setattr("audit.score._KS_PIECE", 7)
+    assert ks_distance(a, b) == whole
+
+
+@pytest.mark.parametrize(("x", "p"), [(1.2238, 0.10), (1.3581, 0.05), (1.6276, 0.01), (0.8276, 0.50)])
+def test_the_chance_of_a_distance_is_the_tabulated_one(x: float, p: float) -> None:
+    # Smirnov's table of the limiting distribution.
+    assert ks_p(x * 1e-6, 1e-6) == pytest.approx(p, abs=2e-4)
+    assert ks_p(0.0, 0.1) == ks_p(0.3, 0.0) == 1.0
+
+
+def test_the_critical_distance_is_exceeded_in_5_of_100() -> None:
+    for spread in (0.5, 0.1, 0.001):
+        assert ks_p(ks_critical(spread), spread) == pytest.approx(0.05, abs=1e-5)
+    assert ks_critical(0.0) == 0.0
+
+
+@pytest.mark.parametrize("n_common", [0, 100, 180])
+def test_sets_of_one_kind_are_told_apart_at_the_level_whatever_they_have_in_common(n_common: int) -> None:
+    rng = np.random.default_rng(n_common)
+    n_told = 0
+    for _ in range(1000):
+        common = rng.normal(size=n_common)
+        a, b = (np.concatenate([common, rng.normal(size=n - n_common)]) for n in (200, 240))
+        n_told += ks_p(ks_distance(a, b), ks_spread(200, 240, n_common)) < 0.05
+    # Discrete distances of few values keep it below the level; it must not be far below.
+    assert 0.02 <= n_told / 1000 <= 0.066

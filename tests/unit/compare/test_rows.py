@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from audit.compare import compare_runs
+from audit.schema import SAMPLES
 from tests.fabricated import FakeRecord, scored
-from tests.unit.compare.versions import change_manifest, make_version
+from tests.unit.compare.versions import change_manifest, change_rows, make_version
 
 
 def says(text: str, evil: float = 0.1, **options: object) -> FakeRecord:
@@ -92,7 +93,7 @@ def test_a_row_that_is_skipped_in_one_run_alone_is_counted(tmp_path: Path) -> No
     assert values["is_different"] is True
 
 
-def test_runs_from_before_content_ids_match_by_file_and_line_over_the_same_files_else_not_at_all(
+def test_runs_from_before_content_ids_match_by_line_over_the_same_files_else_not_at_all(
     tmp_path: Path,
 ) -> None:
     a = make_version(tmp_path / "a.audit", [says("one"), says("two")], has_ids=False)
@@ -112,9 +113,6 @@ def test_runs_from_before_content_ids_match_by_file_and_line_over_the_same_files
 
 
 def rename_sources(run: Path, names: dict[int, str]) -> None:
-    from audit.schema import SAMPLES
-    from tests.unit.compare.versions import change_rows
-
     for file in (run / "samples").iterdir():
         change_rows(file, SAMPLES, lambda row: {"source": names[row["sample_id"]], "line": 1})
 
