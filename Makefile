@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Contention between OpenMP threads that spin ruins timings on small machines.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test check bench evidence clean
+.PHONY: demo test check bench evidence decisions clean
 
 demo: $(VENV)/.installed
 	$(BIN)/persona-audit scan examples/demo.jsonl
@@ -25,6 +25,9 @@ bench: $(VENV)/.installed-dev
 
 evidence: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m audit.demo.evidence
+
+decisions: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m audit.demo.decisions
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -19,8 +19,8 @@ from audit.calibration import EvidenceSums, RandomSums, TraitEvidence
 from audit.config import ScanConfig
 from audit.demo.phrases import TRAITS
 from audit.demo.world import Row, write_rows
-from audit.flag import Records, decide, measure_p, measure_z
 from audit.differences import read_differences
+from audit.flag import Records, decide, measure_p, measure_z
 from audit.reference import (
     UNUSUAL_SHARE,
     CleanDifferences,
@@ -220,14 +220,15 @@ class Judged:
     n_rare: Mapping[str, int]
 
 
+def known_records(drawn: Pool) -> Records:
+    """Return the rows as flags know them: all of the model's own world, none with a predicted baseline."""
+    n = drawn.n_rows
+    return Records(np.arange(n), np.ones(n, dtype=bool), np.zeros(n, dtype=bool), drawn.n_turns_n)
+
+
 def flag_rows(drawn: Pool, reference: Reference, rule: Rule) -> Judged:
     """Flag the rows of a drawn dataset by a rule."""
-    known = Records(
-        np.arange(drawn.n_rows),
-        np.ones(drawn.n_rows, dtype=bool),
-        np.zeros(drawn.n_rows, dtype=bool),
-        drawn.n_turns_n,
-    )
+    known = known_records(drawn)
     risks = []
     for k, trait in enumerate(TRAITS):
         combined = reference.traits[trait].combined

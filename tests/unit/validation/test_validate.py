@@ -14,7 +14,7 @@ import pytest
 from audit.errors import ConfigError, DataError, RunError
 from audit.schema import differences_schema
 from audit.validation import TraitQuality, Validation, validate_run
-from tests.fabricated import FakeRecord, make_run, scored
+from tests.fabricated import FakeRecord, FakeTurn, make_run, scored
 
 WORDS = {True: "cruel harm hurt", False: "kind help care"}
 
