@@ -28,6 +28,7 @@ from tests.benchmarks.gemm import choose_clock, measure_gemm
 from tests.benchmarks.part import Findings
 from tests.benchmarks.reference import project_naively
 from tests.benchmarks.workload import (
+    N_VECTORS,
     QWEN_HALF_B,
     TINY,
     Pair,
@@ -49,19 +50,29 @@ Scores = NDArray[np.float64]
 
 
 def score_ours(model: LoadedModel, pairs: Sequence[Pair], shape: Shape, batch_tokens: int = BATCH_TOKENS) -> Scores:
-    """Return the projections [n, k] as a scan takes them: y and y′ of a pair in one group."""
+    """Return what a scan reads, y and y′ of a pair in one group: projections [n, k], then what stands beside them.
+
+    That is the window maxima, and the projections at the two layers below for the ensemble.
+    """
     turns, groups = render_pairs(pairs)
     tokenized = tokenize_turns(model, turns, model.context_tokens)
     good = [turn for turn in tokenized if isinstance(turn, TokenizedTurn)]
+    units = draw_units(shape)
+    below = {
+        f"{trait} at {layer}": (layer, unit_d)
+        for trait, (own_layer, unit_d) in units.items()
+        for layer in range(max(own_layer - 2, 1), own_layer)
+    }
     found = project_turns(
         model,
         good,
-        units=draw_units(shape),
+        units={**units, **below},
         batch_tokens=batch_tokens,
         keep_mean_layer=shape.layer,
+        windowed=units,
         groups=groups,
     )
-    return found.projection_nk.astype(np.float64)
+    return np.concatenate([found.projection_nk, found.window_nw], axis=1).astype(np.float64)
 
 
 def score_reference(model: LoadedModel, pairs: Sequence[Pair], shape: Shape) -> Scores:
@@ -158,7 +169,7 @@ def measure_scoring(shape: Shape, pairs: Sequence[Pair], *, n_rounds: int, budge
     )
     findings.values["P5"] = float(differing)
     findings.send()
-    scores = {way: timings.collect(way) for way in ("ours medium", "ours bf16", "reference bf16")}
+    scores = {way: timings.collect(way)[:, :N_VECTORS] for way in ("ours medium", "ours bf16", "reference bf16")}
     findings.add(compare_with_oracle(full.module, pairs, shape, scores))
     findings.send()
 
