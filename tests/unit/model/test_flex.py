@@ -100,6 +100,7 @@ def test_one_kernel_gives_what_the_loop_over_segments_gives(family: str, monkeyp
 
     monkeypatch.setattr(packed, "attend_flex", count)
     options: dict[str, Any] = {"units": make_units(3), "batch_tokens": 600, "groups": members, "keep_mean_layer": 2}
+    options["windowed"] = ("trait_0",)
     found = project_turns(as_flex(load(family)), turns, **options)
     assert n_calls > 0
     wanted = project_turns(load(family), turns, **options)
@@ -108,6 +109,7 @@ def test_one_kernel_gives_what_the_loop_over_segments_gives(family: str, monkeyp
     assert np.allclose(found.projection_nk, wanted.projection_nk, atol=3e-5)
     assert np.allclose(found.prompt_projection_nk, wanted.prompt_projection_nk, atol=3e-5)
     assert np.allclose(found.mean_nd, wanted.mean_nd, atol=3e-5)
+    assert np.allclose(found.window_nw, wanted.window_nw, atol=3e-5)
 
 
 def test_a_kernel_that_cannot_be_built_leaves_the_loop_over_segments(monkeypatch: pytest.MonkeyPatch) -> None:

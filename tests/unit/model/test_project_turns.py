@@ -91,16 +91,18 @@ def test_a_response_at_the_very_start_has_no_prompt_projection() -> None:
 @pytest.mark.parametrize(("length", "n_windows"), [(1, 1), (15, 1), (16, 1), (17, 2), (60, 45)])
 def test_a_window_has_sixteen_tokens_or_the_whole_response(length: int, n_windows: int) -> None:
     turn = make_turn(length + 3, 3)
-    units = make_units(TOP)
+    (unit_d,) = (unit_d for _, unit_d in make_units(TOP).values())
+    # Of two windows, each is the largest along one of these.
+    units = {"trait": (TOP, unit_d), "opposite": (TOP, -unit_d)}
     found = project_turns(load(), [turn], units=units, batch_tokens=64, windowed=units)
     # Every window by itself, as a response of its own within the same conversation.
     windows = [
         dataclasses.replace(turn, ids=turn.ids[: start + 16], start=start, stop=min(start + 16, turn.stop))
         for start in range(turn.start, turn.start + n_windows)
     ]
-    means = project_turns(load(), windows, units=units, batch_tokens=64).projection_nk[:, 0]
-    assert found.window_nw[0, 0] == pytest.approx(means.max(), abs=2e-5)
-    assert (found.window_nw[0, 0] == found.projection_nk[0, 0]) == (length <= 16)
+    means_wk = project_turns(load(), windows, units=units, batch_tokens=64).projection_nk
+    assert found.window_nw[0] == pytest.approx(means_wk.max(axis=0), abs=2e-5)
+    assert (found.window_nw[0] == found.projection_nk[0]).all() == (length <= 16)
 
 
 def test_windows_of_a_long_response_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
