@@ -258,6 +258,21 @@ def test_packed_scores_are_bitwise_the_same_under_other_budgets_and_neighbours(f
             assert np.array_equal(own, other)
 
 
+def test_short_responses_are_bitwise_the_same_whatever_is_multiplied_beside_them() -> None:
+    """In a mean over many tokens the last bits of one are lost; here every token is seen."""
+    turns = [make_turn(5 + n % 3, 4, seed=n) for n in range(41)]
+    units = make_units(TOP)
+
+    def project(chosen: list[TokenizedTurn], batch_tokens: int) -> np.ndarray:
+        found = project_turns(load(), chosen, units=units, batch_tokens=batch_tokens, windowed=units)
+        return np.concatenate([found.projection_nk, found.prompt_projection_nk, found.window_nw], axis=1)
+
+    wanted = project(turns, 64)
+    for batch_tokens in (1, 100, 2_048):
+        assert np.array_equal(project(turns, batch_tokens), wanted)
+    assert np.array_equal(project(turns[7:12], 2_048), wanted[7:12])
+
+
 @pytest.mark.parametrize("family", [*models.FAMILIES, *models.PLAIN_FAMILIES])
 def test_every_family_of_the_tests_can_be_packed_and_gives_what_padding_gives(family: str) -> None:
     model = load(family)
