@@ -150,11 +150,11 @@ def test_turns_read_together_as_on_a_gpu_give_what_they_give_alone() -> None:
     states_td = torch.randn(sum(len(turn.ids) for turn in turns), models.D_HIDDEN)
     starts = np.cumsum([0, *(len(turn.ids) for turn in turns)])
     places = {n: np.arange(starts[n], starts[n + 1]) for n in range(len(turns))}
-    together, alone = (_Reader(load(), turns, units, 3, None) for _ in range(2))
+    together, alone = (_Reader(load(), turns, units, 3, ("trait_0",), None) for _ in range(2))
     together._read_turns(3, states_td, places)
     for position in places:
         alone._read_turns(3, states_td, {position: places[position]})
-    for name in ("projection_nk", "prompt_projection_nk", "mean_nd"):
+    for name in ("projection_nk", "prompt_projection_nk", "mean_nd", "window_nw"):
         own, other = getattr(together.projections, name), getattr(alone.projections, name)
         assert np.allclose(own, other, atol=1e-6, equal_nan=True)
         assert np.isfinite(own).any()
