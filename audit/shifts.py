@@ -9,19 +9,15 @@ Axes: n record, r stored dimension, u random direction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from audit.calibration import BAND_LEVEL
+from audit.differences import read_difference_ids, read_differences
 from audit.reference import CleanDifferences
-from audit.schema import SCORED_SIDES
-from audit.store import Part, RunStore
+from audit.store import RunStore
 
 N_DIRECTIONS = 200
 
@@ -94,14 +90,16 @@ def measure_moments(
     counts = np.zeros(n_groups, dtype=np.int64)
     sums: dict[int, NDArray[np.float64]] = {}
     products: dict[int, NDArray[np.float64]] = {}
-    for part in store.parts():
-        for ids, vectors_nr in _read_records(store, part, sample_ids[chosen_n]):
-            own_n = group_n[np.searchsorted(sample_ids, ids)]
-            for group in np.unique(own_n).tolist():
-                own_nr = vectors_nr[own_n == group]
-                counts[group] += len(own_nr)
-                sums[group] = sums.get(group, 0.0) + own_nr.sum(axis=0)
-                products[group] = products.get(group, 0.0) + own_nr.T @ own_nr
+    start, ids = 0, read_difference_ids(store)
+    for vectors_nr in read_differences(store):
+        rows = np.searchsorted(sample_ids, ids[start : start + len(vectors_nr)])
+        start += len(vectors_nr)
+        own_n = np.where(chosen_n[rows], group_n[rows], -1)
+        for group in np.unique(own_n[own_n >= 0]).tolist():
+            own_nr = vectors_nr[own_n == group].astype(np.float64)
+            counts[group] += len(own_nr)
+            sums[group] = sums.get(group, 0.0) + own_nr.sum(axis=0)
+            products[group] = products.get(group, 0.0) + own_nr.T @ own_nr
     return [_conclude(int(counts[group]), sums.get(group), products.get(group)) for group in range(n_groups)]
 
 
@@ -124,23 +122,3 @@ def _choose(group_n: NDArray[np.integer], n_groups: int, seed: int) -> NDArray[n
     share_g = np.minimum(1.0, MAX_MEASURED / n_groups / np.maximum(size_g, 1))
     is_chosen = np.random.default_rng([seed, 201]).random(len(group_n), dtype=np.float32) < share_g[group_n]
     return np.asarray(is_chosen & (group_n >= 0))
-
-
-def _read_records(
-    store: RunStore, part: Part, wanted: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Give the ids and mean difference vectors [n, r] of a part's wanted records, if it has any."""
-    first, last = np.searchsorted(wanted, [part.start, part.stop])
-    if first == last:
-        return
-    table = pq.read_table(store.table_path("differences", part))
-    is_own = pc.and_(pc.is_in(table["side"], pa.array(SCORED_SIDES)), pc.equal(table["part"], "answer"))
-    table = table.filter(pc.and_(is_own, pc.is_in(table["sample_id"], pa.array(wanted[first:last]))))
-    if table.num_rows == 0:
-        return
-    vectors_tr = table["difference"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
-    ids, record_t = np.unique(table["sample_id"].to_numpy(), return_inverse=True)
-    vectors_nr = np.zeros((len(ids), vectors_tr.shape[1]))
-    np.add.at(vectors_nr, record_t, vectors_tr.astype(np.float64))
-    vectors_nr /= np.bincount(record_t)[:, None]
-    yield ids, vectors_nr
