@@ -13,6 +13,8 @@ import pytest
 from audit.errors import ConfigError
 from audit.export import ExportReceipt, export_run
 from audit.judged import write_opinions
+from audit.query import open_connection, read_batches, run_named
+from audit.schema import JUDGE
 from tests.fabricated import FakeRecord, make_run, scored
 from tests.unit.cli.conftest import Ask, ask
 
@@ -135,3 +137,29 @@ def test_opinions_of_another_trait_stay_and_the_same_judges_are_joined(run: Path
     left = pq.read_table(run / "judge.parquet")
     assert left.filter(pa.compute.equal(left["trait"], "evil")).num_rows == 1
     assert left.num_rows == 3
+
+
+def test_the_named_query_counts_flags_draws_and_voids(run: Path) -> None:
+    rows = pq.read_table(run / "judge.parquet").to_pylist()
+    draws = {(1, "evil"): "flagged", (5, "evil"): "flagged"}
+    for row in rows:
+        row["draw"] = draws.get((row["sample_id"], row["trait"]), "random")
+    pq.write_table(pa.Table.from_pylist(rows, schema=JUDGE), run / "judge.parquet")
+    with open_connection(run) as connection:
+        batches = read_batches(run_named(connection, "judged"))
+        found = {row["trait"]: row for batch in batches for row in batch.to_pylist()}
+    assert found["evil"] == {
+        "trait": "evil",
+        "n_records": 7,
+        "n_flagged": 5,
+        "n_flagged_judged": 3,
+        "n_confirmed": 1,
+        "confirmed_share": pytest.approx(1 / 3),
+        "n_random_judged": 2,
+        "n_random_present": 0,
+        "n_random_flagged": 1,
+        "n_random_both": 0,
+        "n_void": 1,
+    }
+    assert (found["sycophantic"]["n_random_present"], found["sycophantic"]["n_random_flagged"]) == (2, 0)
+    assert found["sycophantic"]["confirmed_share"] is None
