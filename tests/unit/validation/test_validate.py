@@ -172,6 +172,8 @@ def test_groups_set_the_flags_share_beside_the_datas(tmp_path: Path) -> None:
     assert odd.innocent_flagged == odd.flagged
     even = next(group for group in found.by if group.value == "a")
     assert even.innocent_data.value == 0.25
+    shown = {row["sample_id"] for row in labels if row["traits"]}
+    assert even.innocent_flagged.hits == len([n for n in flagged if n % 2 == 0 and n not in shown])
     assert sum(group.data.hits for group in found.by) == 120
     with pytest.raises(ConfigError, match="no such further column; they have 'kind'"):
         validate_run(run, write(tmp_path, labels), by="fiction")
@@ -235,3 +237,13 @@ def test_too_few_labels_for_a_bag_of_words_are_said(tmp_path: Path) -> None:
     run, labels = make(tmp_path, 12)
     found = validate_run(run, write(tmp_path, labels), traits=["evil"])
     assert "no bag of words for evil: each half of the labels needs 5 records" in found.notices[-1]
+
+
+def test_a_bag_of_words_is_tried_on_what_it_was_not_trained_on(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    words = [f"w{n}" for n in range(300)]
+    records = [scored(0.1 * n, response=" ".join(rng.choice(words, 40))) for n in range(300)]
+    run = make_run(tmp_path / "a.audit", records, dataset=tmp_path / "a.jsonl", part_rows=300)
+    labels = [{"sample_id": n, "traits": ["evil"] if rng.random() < 0.5 else []} for n in range(300)]
+    # Words that mean nothing: whoever learnt them by heart would be right.
+    assert 0.35 < by_name(validate_run(run, write(tmp_path, labels)).traits[0])["bag of words, half"].auc.value < 0.65
