@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -32,13 +32,11 @@ SPEC = TraitSpec(
 SECRET = "sk-very-secret"
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
+@pytest.fixture(autouse=True)
+def rating(monkeypatch: pytest.MonkeyPatch, server: ScriptedServer) -> None:
     monkeypatch.setattr(service, "FIRST_WAIT_S", 0.01)
     monkeypatch.setenv("PERSONA_AUDIT_API_KEY", SECRET)
-    with scripted_server() as running:
-        running.script = rate_by_answer
-        yield running
+    server.script = rate_by_answer
 
 
 def rate_by_answer(body: dict[str, Any], number: int) -> Reply:
@@ -258,8 +256,6 @@ def test_without_a_reference_the_random_part_is_of_all_scored_records(tmp_path: 
     table = pq.read_table(run / "flags.parquet")
     empty = table["q_value"].combine_chunks().filter([False] * table.num_rows)
     position = table.schema.get_field_index("q_value")
-    import pyarrow as pa
-
     nulls = pa.nulls(table.num_rows, empty.type)
     pq.write_table(table.set_column(position, table.schema.field(position), nulls), run / "flags.parquet")
     found = judge(run, server, n_random=3)
