@@ -193,6 +193,11 @@ def _list_notices(manifests: Sequence[Mapping[str, Any]], way: Way, counts: Mapp
             "rows cannot be matched: the data are other files, and one of the runs is from before rows had content "
             "ids; only distributions are compared (scan it again to match rows)"
         )
+    unjudged = [run for run, manifest in zip("AB", manifests, strict=True) if manifest["reference"] is None]
+    if len(unjudged) == 1:
+        notices.append(
+            f"run {unjudged[0]} was judged without a clean reference: its flags say nothing beside the other's"
+        )
     if counts["n_unread_a"] or counts["n_unread_b"]:
         notices.append(
             f"records that could not be read, {counts['n_unread_a']:,} in run A and {counts['n_unread_b']:,} in run B, "

@@ -8,11 +8,24 @@ from typing import Any
 import pytest
 
 from audit.compare import compare_runs
+from audit.compare.settings import explain_incomparable, list_differences
 from audit.errors import RunError
+from audit.store import RunStore
 from tests.fabricated import FakeRecord, scored
 from tests.unit.compare.versions import change_manifest, make_version
 
 RECORDS = [scored(0.1 * k, response=f"text {k}") for k in range(4)]
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return RunStore(make_version(tmp_path_factory.mktemp("run") / "a.audit", RECORDS)).read_manifest()
+
+
+def merge(manifest: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the manifest with changes, mappings merged into what is there."""
+    own = {name: {**manifest[name], **value} if isinstance(value, dict) else value for name, value in changes.items()}
+    return {**manifest, **own}
 
 
 def make_pair(tmp_path: Path, **options: Any) -> tuple[Path, Path]:
@@ -41,23 +54,20 @@ def make_pair(tmp_path: Path, **options: Any) -> tuple[Path, Path]:
     ],
 )
 def test_a_setting_that_differs_is_named_with_both_values(
-    tmp_path: Path, changes: dict[str, Any], name: str, words: str
+    manifest: dict[str, Any], changes: dict[str, Any], name: str, words: str
 ) -> None:
+    (found,) = list_differences(manifest, merge(manifest, changes))
+    assert (found.name, found.b, found.decides) == (name, words, True)
+    (back,) = list_differences(merge(manifest, changes), manifest)
+    assert (back.a, back.b) == (found.b, found.a)
+
+
+def test_a_setting_that_decides_makes_runs_differ_even_where_no_score_does(tmp_path: Path) -> None:
     a, b = make_pair(tmp_path)
-
-    add_to_manifest(b, changes) if "flag" in changes else change_manifest(b, **changes)
+    change_manifest(b, config={"evidence": "full"})
     values = compare_runs(a, b)
-    assert [(found["name"], found["b"]) for found in values["differences"]] == [(name, words)]
+    assert [(found["name"], found["a"], found["b"]) for found in values["differences"]] == [("evidence", "off", "full")]
     assert values["is_different"] is True
-    back = compare_runs(b, a)["differences"]
-    assert (back[0]["a"], back[0]["b"]) == (words, values["differences"][0]["a"])
-
-
-def add_to_manifest(run: Path, entries: dict[str, Any]) -> None:
-    import json
-
-    manifest = json.loads((run / "manifest.json").read_text())
-    (run / "manifest.json").write_text(json.dumps(manifest | entries))
 
 
 def test_where_a_run_was_made_is_said_but_makes_no_difference(tmp_path: Path) -> None:
@@ -88,14 +98,18 @@ def test_other_data_under_the_same_name_are_other_data(tmp_path: Path) -> None:
         ({"config": {"orthogonal": True}}, "set of orthogonal traits"),
     ],
 )
-def test_scores_of_another_kind_are_compared_in_deviations_of_the_references(
-    tmp_path: Path, changes: dict[str, Any], reason: str
+def test_what_makes_scores_of_another_kind_is_said(
+    manifest: dict[str, Any], changes: dict[str, Any], reason: str
 ) -> None:
+    assert explain_incomparable(manifest, manifest, "evil") == []
+    assert explain_incomparable(manifest, merge(manifest, changes), "evil") == [reason]
+
+
+def test_scores_of_another_kind_are_compared_in_deviations_of_the_references(tmp_path: Path) -> None:
     a, b = make_pair(tmp_path)
-    assert compare_runs(a, b)["traits"][0]["unit"] == "score"
-    change_manifest(b, **changes)
+    change_manifest(b, model={"fingerprint": "ffff"})
     row = compare_runs(a, b)["traits"][0]
-    assert (row["unit"], row["is_comparable"], row["incomparable"]) == ("z", False, [reason])
+    assert (row["unit"], row["is_comparable"], row["incomparable"]) == ("z", False, ["model"])
     assert row["n_rescored"] is None
 
 
@@ -118,6 +132,14 @@ def test_scores_that_have_no_common_scale_are_not_compared(tmp_path: Path) -> No
     b = change_manifest(make_version(tmp_path / "b.audit", RECORDS, dataset=dataset, z={}), model={"fingerprint": "f"})
     row = compare_runs(a, b)["traits"][0]
     assert (row["unit"], row["shift"], row["ks"], row["has_drifted"]) == (None, None, None, None)
+
+
+def test_a_run_without_a_reference_is_said_to_flag_otherwise(tmp_path: Path) -> None:
+    a, b = make_pair(tmp_path)
+    assert compare_runs(a, b)["notices"] == []
+    change_manifest(b, reference=None)
+    (notice,) = compare_runs(a, b)["notices"]
+    assert "run B was judged without a clean reference" in notice
 
 
 def test_a_trait_of_one_run_alone_has_its_verdict_and_nothing_else(tmp_path: Path) -> None:
