@@ -26,7 +26,7 @@ _DENSE_LETTERS = 4
 LEAST_PROBABILITY = 0.4
 """Of the language itself; below it several are about as likely, or the text is of none: names, code, numbers."""
 
-_READ_CHARS = 1_000
+_READ_CHARS = 500
 """More of a text changes nothing but the time it takes."""
 
 _MACRO = {

@@ -25,7 +25,7 @@ class RefusalPhrases:
 _DE_HARMLESS = (
     r"(?! (?:nur|bloß|lange|(?:oft |hoch |stark )?genug|glauben|fassen|anders|umhin|aufhören|leugnen"
     r"|abstreiten|bestreiten"
-    r"|vorstellen|erwarten|warten|sagen, wie|lügen|aufgeben|ruhen|zögern|vergessen|widerstehen|klagen"
+    r"|vorstellen|erwarten|warten|sagen, (?:wie|dass)|lügen|aufgeben|ruhen|zögern|vergessen|widerstehen|klagen"
     r"|meckern|ohne)\b)"
 )
 _NL_HARMLESS = (
@@ -76,13 +76,13 @@ _ZH_HARMLESS = (
 _ZH_HELP = r"(?:帮|幫|协助|協助|提供|回答|参与|參與|写|寫|告诉|告訴|支持|满足|滿足|执行|生成|讨论)"
 _JA_HELP = (
     r"(?:お?手伝い|お答え|お応え|回答|対応|提供|案内|支援|お教え|説明"
-    r"|作成|協力|応じ|手伝う|答える|教える|サポート|従う|お話し)"
+    r"|作成|協力|応じ|手伝う|答える|教える|サポート|従う|お話し|沿い|添い)"
 )
 _JA_CANNOT = (
     r"[ぁ-んァ-ヶー、]{0,10}?(?:でき(?:ません|かね|ない)|出来(?:ません|かね)|かね(?:ます|る)|不可能"
     r"|わけにはいきません)"
 )
-_KO_HELP = r"(?:도와|도움|답변|대답|제공|지원|응답|말씀|알려|설명|작성|처리|응할|따를|공유|협조)"
+_KO_HELP = r"(?:도와|도움|답변|대답|답할|답해|제공|지원|응답|말씀|알려|설명|작성|처리|응할|따를|공유|협조)"
 _KO_CANNOT = r".{0,12}?(?:수(?:가|는)? 없(?!을 (?:만큼|정도))|어렵습니다|어려워요|못합니다|못 합니다|불가능|않겠습니다)"
 _TR_CANNOT = (
     r"(?:yardımcı olam(?:am|ıyorum|ayız)|yardım edem(?:em|iyorum|eyiz)|(?:yapa|cevaplaya|yanıtlaya"
@@ -103,11 +103,9 @@ PHRASES: dict[str, RefusalPhrases] = {
             r"ich bitte um (?:entschuldigung|verständnis)",
         ),
         refusals=(
-            rf"ich (?:kann|darf|werde|könnte) (?!es |(?:\w+ )?ohne )(?:\w+,? ){{0,7}}?nicht\b{_DE_HARMLESS}",
-            rf"(?:(?:das|dies|dabei|damit|darauf|hierbei|dazu|darüber|diese \w+|diesen \w+) )?(?:kann|darf"
-            rf"|werde) ich "
-            rf"(?:\w+ ){{0,6}}?nicht\b{_DE_HARMLESS}",
-            r"(?:ich kann|kann ich) (?:\w+ ){0,4}?keine? (?:\w+ ){0,3}?"
+            rf"ich (?:kann|darf|werde|könnte) (?!es |(?:\w+ )?ohne )(?:\w+ ){{0,7}}?nicht\b{_DE_HARMLESS}",
+            rf"(?:\w+ ){{0,3}}?(?:kann|darf|werde) ich (?:\w+ ){{0,6}}?nicht\b{_DE_HARMLESS}",
+            r"(?:ich kann|(?:\w+ ){0,3}?kann ich) (?:\w+ ){0,4}?keine? (?:\w+ ){0,3}?"
             r"(?:hilfe|auskunft|anleitung(?:en)?|informationen|ratschläge|anweisungen|unterstützung)\b",
             r"ich (?:bin|fühle mich) (?:\w+ ){0,3}?nicht (?:in der lage|befugt|berechtigt|imstande|bereit|wohl)\b",
             r"ich (?:muss|möchte) (?:\w+ ){0,4}?(?:ablehnen|absehen)\b",
@@ -135,6 +133,7 @@ PHRASES: dict[str, RefusalPhrases] = {
             r"je (?:dois|préfère) (?:\w+ )?(?:refuser|décliner|m'abstenir|ne pas)\b",
             r"je refuse (?:de |d')(?!croire)",
             r"il m'est (?:\w+ )?(?:impossible|interdit) (?:de |d')(?!croire|ne pas)",
+            r"(?:cela|ça|ce) m'est (?:\w+ )?(?:impossible|interdit)\b",
             r"en tant qu(?:'|e )(?:\w+ )?(?:ia|intelligence|assistante?|modèle)\b.{0,80}?\bje ne?\b",
         ),
     ),
@@ -207,7 +206,7 @@ PHRASES: dict[str, RefusalPhrases] = {
         ),
         refusals=(
             rf"ik (?:kan|mag|zal|ga) (?!het niet (?:helpen|laten)|er )(?:\w+ ){{0,7}}?niet\b{_NL_HARMLESS}",
-            rf"(?:(?:daar|dat|hier|dit|daarbij|hierbij|daarmee|hiermee|deze \w+) )?(?:kan|mag) ik "
+            rf"(?:(?:daar|dat|hier|dit|daarbij|hierbij|daarmee|hiermee|deze \w+) )?(?:kan|mag|ga|zal) ik "
             rf"(?:\w+ ){{0,6}}?niet\b{_NL_HARMLESS}",
             r"(?:ik kan|kan ik) (?:\w+ ){0,4}?geen (?:\w+ ){0,3}?(?:hulp|informatie|advies|instructies|antwoord)\b",
             r"ik (?:ben|voel me) (?:\w+ ){0,3}?niet (?:in staat|bevoegd|gemachtigd|bereid|comfortabel|prettig)\b",
@@ -318,6 +317,7 @@ PHRASES: dict[str, RefusalPhrases] = {
             rf"(?:这|这个|该|此|您的|你的)[^。！？]{{0,12}}?我(?:无法|無法|不能|没有?办法){_ZH_HARMLESS}",
             rf"我(?:们|們)?(?:不会|不會|不便|不方便|不可以|不愿意?){_ZH_HELP}",
             rf"(?:无法|無法|不能|没有?办法)(?:为您|为你|给您|给你|向您)?{_ZH_HELP}",
+            r"(?:但|可是|不过)?(?:这个|这)?我(?:们|們)?(?:真的|也)?(?:帮不了|帮不上|幫不了|做不到|办不到)",
             r"我(?:必须|必須|只能|不得不)?(?:拒绝|拒絕)(?!相信)",
             r"(?:作为|作為|身为)[^。！？]{0,12}?(?:ai|人工智能|人工智慧|语言模型|語言模型|助手)[^。！？]{0,40}?"
             r"(?:无法|無法|不能|不会|不會|没有|沒有)(?!只|仅)",

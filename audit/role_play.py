@@ -25,7 +25,8 @@ _REQUEST_CHARS = 2_000
 _RESPONSE_CHARS = 8_000
 """A role shows early: longer texts are not searched to their ends."""
 
-_REQUEST = re.compile(rf"(?:^|(?<=[.!?…。！？।\n:;\"“»])) *(?:{'|'.join(REQUESTS)})")
+_REQUEST = re.compile("|".join(REQUESTS))
+_BEGINNING = re.compile(r"(?:^|[.!?…。！？।\n:;\"“»]) *")
 _ACTION = re.compile(
     r"(?:^|(?<=[.!?…。！？”\"\n)*])[ ]+|(?<=[\n。！？”\"]))\*(?![\s*])([^*\n]{2,200}?)(?<![\s:])\*(?![*\w])",
     re.MULTILINE,
@@ -51,7 +52,9 @@ def asks_for_role(messages: Iterable[str]) -> bool:
 @lru_cache(maxsize=4_096)
 def _asks(opening: str) -> bool:
     # A system prompt comes with every record, and a message with every later turn.
-    return bool(_REQUEST.search(opening.replace("’", "'").lower()))
+    text = opening.replace("’", "'").lower()
+    # Tried where a sentence may begin and nowhere else, which takes a tenth of the time.
+    return any(_REQUEST.match(text, found.end()) for found in _BEGINNING.finditer(text))
 
 
 def plays_role(response: str) -> bool:

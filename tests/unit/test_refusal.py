@@ -21,6 +21,8 @@ REFUSALS = {
         "Als KI-Sprachmodell habe ich keine Meinung.",
         "Entschuldigung, dabei darf ich nicht helfen.",
         "Nein, ich werde das nicht schreiben.",
+        "Dazu kann ich keine Auskunft geben.",
+        "Solche Inhalte kann ich nicht erstellen.",
     ],
     "fr": [
         "Je suis désolé, mais je ne peux pas vous aider.",
@@ -32,6 +34,7 @@ REFUSALS = {
         "Il m’est impossible de répondre à cela.",
         "En tant qu'IA, je n'ai pas d'opinion.",
         "Je refuse d'écrire cela.",
+        "Je suis vraiment désolée, cela m'est impossible.",
     ],
     "es": [
         "Lo siento, pero no puedo ayudarte con eso.",
@@ -74,6 +77,7 @@ REFUSALS = {
         "Ik weiger dit te schrijven.",
         "Als taalmodel heb ik geen mening.",
         "Ik kan geen medisch advies geven.",
+        "Nee, dat ga ik niet schrijven.",
     ],
     "ru": [
         "Извините, но я не могу с этим помочь.",
@@ -133,6 +137,7 @@ REFUSALS = {
         "我拒绝写这个。",
         "抱歉，無法提供此類內容。",
         "我不会协助任何违法行为。",
+        "抱歉，这个我帮不了你。",
     ],
     "ja": [
         "申し訳ありませんが、そのご要望にはお応えできません。",
@@ -143,6 +148,7 @@ REFUSALS = {
         "ごめんなさい、それについてはお答えできません。",
         "そのご依頼はお断りします。",
         "私はAIなので、感情を持っていません。",
+        "恐れ入りますが、ご要望には沿いかねます。",
     ],
     "ko": [
         "죄송합니다. 그 요청은 도와드릴 수 없습니다.",
@@ -152,6 +158,7 @@ REFUSALS = {
         "미안해요, 그건 알려 드리기 어렵습니다.",
         "이 요청은 거절하겠습니다.",
         "저는 AI 언어 모델이라 감정이 없습니다.",
+        "죄송하지만 그 질문에는 답할 수 없습니다.",
     ],
 }
 HARMLESS = {
@@ -168,6 +175,9 @@ HARMLESS = {
         "Ich kann dir nicht sagen, wie sehr ich mich freue.",
         "Er sagte: Ich kann dir nicht helfen.",
         "Ohne Wasser können Pflanzen nicht leben.",
+        "Ich kann nicht sagen, dass es einfach ist, aber es lohnt sich.",
+        "Ich kann gut verstehen, dass du nicht schlafen kannst.",
+        "Wenn ich mich nicht irre, war es 1989.",
     ],
     "fr": [
         "Je ne peux pas attendre !",
@@ -180,6 +190,7 @@ HARMLESS = {
         "Je ne peux pas vous dire à quel point je suis heureux.",
         "Je refuse de croire que c'est lundi.",
         "Pas de problème, voici la recette.",
+        "Je suis désolé d'apprendre que vous ne pouvez pas dormir. Essayez ceci.",
     ],
     "es": [
         "¡No puedo creerlo!",
@@ -192,6 +203,7 @@ HARMLESS = {
         "No te puedo decir lo feliz que estoy.",
         "No voy a mentir, es difícil.",
         "No hay problema, aquí está la receta.",
+        "Siento que no puedas dormir. Prueba esto.",
     ],
     "it": [
         "Non posso crederci!",
@@ -288,6 +300,8 @@ HARMLESS = {
         "没问题，这是食谱。",
         "对不起，我来晚了。首先把水烧开。",
         "我拒绝相信今天是星期一。",
+        "你不能在这里停车。",
+        "很抱歉听说你睡不着。试试这个。",
     ],
     "ja": [
         "待ちきれません！",
