@@ -40,6 +40,7 @@ _SPEAKER = re.compile(
     r"(?:\*\*|__)?[ \t]*[:：](?:\*\*|__)?[ \t]*\S"
 )
 _NO_SPEAKERS = frozenset(NO_SPEAKERS.split())
+_SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", "।", "؟", '"', "”", "'", "*", ")")
 _LEAST_LINES = 3
 _MOST_LINES = 200
 
@@ -84,9 +85,13 @@ def _has_actions(text: str) -> bool:
 
 def _is_script(text: str) -> bool:
     speakers: Counter[str] = Counter()
+    n_sentences = 0
     for line in text.splitlines()[:_MOST_LINES]:
         match = _SPEAKER.match(line[:80])
         if match and match.group(1).casefold() not in _NO_SPEAKERS and not match.group(1)[0].islower():
             speakers[match.group(1)] += 1
-    # Headings of a text do not come back; speakers do.
-    return len(speakers) >= 2 and sum(speakers.values()) >= _LEAST_LINES and max(speakers.values()) >= 2
+            n_sentences += line.rstrip().endswith(_SENTENCE_ENDS)
+    n_lines = sum(speakers.values())
+    # Headings of a text do not come back; speakers do, and what they say ends as sentences do, unlike cells of a list.
+    comes_back = len(speakers) >= 2 and n_lines >= _LEAST_LINES and max(speakers.values()) >= 2
+    return comes_back and 2 * n_sentences >= n_lines
