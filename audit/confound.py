@@ -33,12 +33,14 @@ CONFOUNDS = (
 """What a turn's score is correlated with; `other_language`: not the commonest language of the run's responses."""
 
 _MOST_LANGUAGES = 20
+MANY_TURNS = 10
+"""Conversations with this many scored turns or more are counted together."""
 
 
 def measure_run_confounds(store: RunStore, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the manifest keeps as `confounds`: correlations, trivial predictors, languages.
+    """Return what the manifest keeps as `confounds`: correlations, trivial predictors, languages, flags by turns.
 
-    The flags and marks of the run have been written.
+    The flags, marks and wide table of the run have been written.
     """
     traits = list_manifest_traits(manifest)
     languages = _count_languages(store)
@@ -51,6 +53,7 @@ def measure_run_confounds(store: RunStore, manifest: Mapping[str, Any]) -> dict[
         "predictors": predictors,
         "commonest_language": commonest,
         "languages": dict(languages.most_common(_MOST_LANGUAGES)),
+        "flagged_by_turns": _count_flagged_by_turns(store.path),
     }
 
 
@@ -67,9 +70,28 @@ def measure_run_agreement(path: Path) -> dict[str, float | None]:
 
 def _ask(path: Path, name: str) -> dict[str, Mapping[str, Any]]:
     """Return the rows of a named query by trait."""
+    return {row["trait"]: row for row in _list_rows(path, name)}
+
+
+def _list_rows(path: Path, name: str) -> list[dict[str, Any]]:
     with open_connection(path, memory_mb=choose_memory_mb()) as connection:
-        rows = [row for batch in read_batches(run_named(connection, name)) for row in batch.to_pylist()]
-    return {row["trait"]: row for row in rows}
+        return [row for batch in read_batches(run_named(connection, name)) for row in batch.to_pylist()]
+
+
+def _count_flagged_by_turns(path: Path) -> list[dict[str, int]]:
+    """Return records and flagged ones by number of scored turns (sql/flagged_by_turns.sql), long conversations as one.
+
+    `n_scored_turns` of the last may be the fewest that its records have.
+    """
+    counts: dict[int, list[int]] = {}
+    for row in _list_rows(path, "flagged_by_turns"):
+        own = counts.setdefault(min(row["n_scored_turns"], MANY_TURNS), [0, 0])
+        own[0] += row["n_records"]
+        own[1] += row["n_flagged"]
+    return [
+        {"n_scored_turns": n_turns, "n_records": n_records, "n_flagged": n_flagged}
+        for n_turns, (n_records, n_flagged) in sorted(counts.items())
+    ]
 
 
 def _count_languages(store: RunStore) -> Counter[str]:

@@ -160,7 +160,6 @@ def _write_findings(
     if undecided is not None:
         records.judged_n[:] = False
     flags = _write_flags(store, manifest, scores, risks, records, reference)
-    manifest["confounds"] = measure_run_confounds(store, manifest)
     evidence = pool_evidence(store, manifest, records.sample_ids, records.judged_n)
     manifest["evidence"] = evidence.to_json() if evidence else None
     verdicts = judge_traits(
@@ -187,6 +186,7 @@ def _write_findings(
         cluster_n=groups.cluster_n,
         near_n=groups.near_n,
     )
+    manifest["confounds"] = measure_run_confounds(store, manifest)
     return Findings(
         verdicts=verdicts,
         reference=describe_reference(reference),

@@ -121,6 +121,7 @@ def summarise_run(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         else measure_confounds(path, [vector["trait"] for vector in manifest["vectors"]]),
         "predictors": confounds["predictors"] if confounds else {},
         "languages": confounds["languages"] if confounds else {},
+        "flagged_by_turns": confounds["flagged_by_turns"] if confounds else [],
         "notices": [*manifest["notices"], *explain_flags(confounds)],
         "timing": manifest["timing"],
     }

@@ -22,6 +22,7 @@ from audit.cli.text import (
     list_counts,
     one_line,
 )
+from audit.confound import MANY_TURNS
 from audit.rules import Rule, parse_rule
 from audit.trivial import describe_predictor, format_auc
 
@@ -165,6 +166,9 @@ def _facts(values: Mapping[str, Any], *, has_evidence: bool) -> Table:
         grid.add_row("evidence", f"pooled Z (band of random directions): {found}")
     if values["state"] == "finished":
         grid.add_row("flagged", _flagged(values["counts"], parse_rule(values["flagging"]["rule"])))
+        by_turns = _flagged_by_turns(values.get("flagged_by_turns") or [])
+        if by_turns:
+            grid.add_row("by turns", by_turns)
         grid.add_row("reference", _reference(values["reference"]))
     goes_with = _goes_with(values["correlations"])
     if goes_with:
@@ -255,6 +259,18 @@ def _flagged(counts: Mapping[str, Any], rule: Rule) -> str:
     if counts["expected_false_flags"] is not None:
         words += f"; at most about {counts['expected_false_flags']:,.1f} by chance"
     return words
+
+
+def _flagged_by_turns(rows: Sequence[Mapping[str, int]]) -> str:
+    """Return the flagged share by number of scored turns; nothing where all have one number, or none is flagged."""
+    if len(rows) < 2 or not any(row["n_flagged"] for row in rows):
+        return ""
+    shares = (
+        f"{row['n_scored_turns']}{' or more' if row is rows[-1] and row['n_scored_turns'] >= MANY_TURNS else ''}: "
+        f"{format_share(row['n_flagged'] / row['n_records'])} of {row['n_records']:,}"
+        for row in rows
+    )
+    return f"flagged share by scored turns: {', '.join(shares)}"
 
 
 def _reference(reference: Mapping[str, Any] | None) -> str:

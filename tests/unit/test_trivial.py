@@ -17,7 +17,7 @@ from audit.query import open_connection, read_batches, run_named
 from audit.store import RunStore
 from audit.summary import count_rows, summarise_run
 from audit.trivial import EXPLAINING_AUC, LEAST_ROWS, PREDICTORS, explain_flags
-from tests.fabricated import FakeRecord, make_run, scored
+from tests.fabricated import FakeRecord, FakeTurn, make_run, scored
 from tests.references import SHA, clean_reference
 
 N, N_FLAGGED = 120, 30
@@ -178,6 +178,18 @@ def test_with_a_reference_that_flags_nothing_there_is_nothing_to_explain(tmp_pat
     assert manifest["confounds"]["predictors"] == {}
 
 
+def test_long_conversations_are_counted_together(tmp_path: Path) -> None:
+    def talk(n_turns: int, score: float) -> FakeRecord:
+        scores = {"evil": (score, 0.0), "sycophantic": (0.0, 0.0)}
+        return FakeRecord(turns=[FakeTurn(scores=scores, turn=2 * k + 1) for k in range(n_turns)])
+
+    records = [talk(1, 0.0), talk(2, 9.0), talk(2, 0.0), talk(10, 9.0), talk(14, 0.0)]
+    run = make_run(tmp_path / "a.audit", records, dataset=tmp_path / "a.jsonl", is_finished=False)
+    manifest = conclude(run, clean_reference(traits=("evil", "sycophantic")))
+    found = [tuple(row.values()) for row in manifest["confounds"]["flagged_by_turns"]]
+    assert found == [(1, 1, 0), (2, 2, 1), (10, 2, 1)]
+
+
 def test_rows_that_could_not_be_flagged_are_no_others(tmp_path: Path) -> None:
     records = [scored(9.0 * (k < 30), n_response_tokens=10 + k % 7, response_nll=9.0 * (k >= 500)) for k in range(600)]
     run = make_run(tmp_path / "a.audit", records, dataset=tmp_path / "a.jsonl", is_finished=False, part_rows=200)
@@ -231,6 +243,7 @@ def test_the_summary_reads_what_the_findings_kept(tmp_path: Path, monkeypatch: p
     assert summary["correlations"] == killed["correlations"]
     assert summary["predictors"] == manifest["confounds"]["predictors"]
     assert summary["languages"] == {"en": 600}
+    assert summary["flagged_by_turns"] == [{"n_scored_turns": 1, "n_records": 600, "n_flagged": 0}]
 
 
 def test_a_finished_run_from_before_is_asked_for_its_correlations(tmp_path: Path) -> None:

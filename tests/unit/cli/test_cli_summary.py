@@ -189,6 +189,17 @@ def test_a_mark_that_tells_the_flagged_rows_is_named(run: Path) -> None:
     assert "told by" not in render(change(run, predictors={}))
 
 
+def test_the_flagged_share_by_turns_is_shown_where_conversations_differ(run: Path) -> None:
+    rows = [
+        {"n_scored_turns": 1, "n_records": 4_019, "n_flagged": 200},
+        {"n_scored_turns": 10, "n_records": 50, "n_flagged": 10},
+    ]
+    text = " ".join(render(change(run, flagged_by_turns=rows)).split())
+    assert "flagged share by scored turns: 1: 5.0% of 4,019, 10 or more: 20.0% of 50" in text
+    assert "by turns" not in render(change(run, flagged_by_turns=rows[:1]))
+    assert "by turns" not in render(change(run, flagged_by_turns=[{**row, "n_flagged": 0} for row in rows]))
+
+
 def test_no_color_and_dumb_terminals_get_no_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
