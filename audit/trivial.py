@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -77,7 +78,9 @@ def measure_predictors(
     Args:
         commonest: the commonest language of the run's records.
     """
-    chosen = {trait: own for trait in traits if (own := _choose_rows(store, trait, seed)) is not None}
+    with open_connection(store.path, memory_mb=choose_memory_mb()) as connection:
+        found_rows = {trait: _choose_rows(connection, trait, seed) for trait in traits}
+    chosen = {trait: own for trait, own in found_rows.items() if own is not None}
     if not chosen:
         return {}
     wanted = np.unique(np.concatenate([ids_n for ids_n, _, _ in chosen.values()]))
@@ -153,14 +156,15 @@ def choose_memory_mb() -> int:
     return max(_MEMORY_MB, _THREAD_MEMORY_MB * (os.cpu_count() or 1))
 
 
-def _choose_rows(store: RunStore, trait: str, seed: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], str] | None:
+def _choose_rows(
+    connection: duckdb.DuckDBPyConnection, trait: str, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], str] | None:
     """Return ids [n], whether they are flagged, and what flagged stands for; None where there are too few of either."""
-    with open_connection(store.path, memory_mb=choose_memory_mb()) as connection:
-        columns = connection.execute(
-            "SELECT sample_id, risk::DOUBLE AS risk, coalesce(flagged, false) AS flagged, q_value IS NOT NULL AS has_q "
-            "FROM flags WHERE trait = ? AND risk IS NOT NULL ORDER BY sample_id",
-            [trait],
-        ).fetchnumpy()
+    columns = connection.execute(
+        "SELECT sample_id, risk::DOUBLE AS risk, coalesce(flagged, false) AS flagged, q_value IS NOT NULL AS has_q "
+        "FROM flags WHERE trait = ? AND risk IS NOT NULL ORDER BY sample_id",
+        [trait],
+    ).fetchnumpy()
     ids_n, risk_n, flagged_n, has_q_n = (
         np.asarray(columns[name]) for name in ("sample_id", "risk", "flagged", "has_q")
     )
