@@ -67,7 +67,7 @@ def cluster_differences(
             stand in memory together.
     """
     n = len(sample_ids)
-    k = int(np.clip(round(n / SAMPLES_PER_CLUSTER), 2, MAX_CLUSTERS))
+    k = min(n, int(np.clip(round(n / SAMPLES_PER_CLUSTER), 2, MAX_CLUSTERS)))
     chosen = np.sort(np.random.default_rng(seed).choice(n, min(n, k * TRAIN_PER_CLUSTER), replace=False))
     training = _pick_rows(read_blocks(), chosen)
     axes, centre = _principal_axes(training), training.mean(axis=0)

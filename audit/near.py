@@ -111,7 +111,8 @@ def _find_units(block: _Floats, mean_r: _Floats, whitening_rr: _Floats) -> tuple
     spread = (block - mean_r) @ whitening_rr
     norms = np.linalg.norm(spread, axis=1)
     has_direction = (norms > 1e-6) & (np.abs(block).max(axis=1, initial=0.0) > 0)
-    return spread / np.where(has_direction, norms, np.float32(1.0))[:, None], has_direction
+    norms[~has_direction] = 1.0
+    return np.asarray(spread / norms[:, None], dtype=np.float32), has_direction
 
 
 def _pick_rows(blocks: Iterable[_Floats], positions: NDArray[np.int64]) -> _Floats:

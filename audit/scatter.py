@@ -79,8 +79,8 @@ def find_whitening(covariance_rr: NDArray[np.float64], shrinkage: float) -> NDAr
         shrinkage: how much of the mean variance is added to that of every direction, so that directions in which
             next to nothing happens, or of which little is known, are not blown up.
     """
-    variances, axes_rr = np.linalg.eigh(covariance_rr)
-    mean = float(variances.mean())
-    if not mean > 0 or not np.isfinite(mean):
+    mean = float(np.trace(covariance_rr)) / len(covariance_rr)
+    if not mean > 0:
         return None
+    variances, axes_rr = np.linalg.eigh(covariance_rr)
     return np.asarray(axes_rr / np.sqrt(np.maximum(variances, 0.0) + shrinkage * mean), dtype=np.float32)

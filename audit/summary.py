@@ -18,6 +18,8 @@ from audit.trivial import explain_flags
 _EVIDENCE = "random_evidence"
 """The table of a part that is there where evidence was measured."""
 
+UNNAMED_SHOWN = 3
+
 ANSWER_COUNTS = ("n_prompts", "n_generated", "n_generated_tokens", "n_cached", "n_failed")
 
 
@@ -68,6 +70,16 @@ def _refuse_missing_files(path: Path) -> None:
                 raise RunError(str(path), f"damaged: {file.relative_to(path)} is missing", "scan again with --fresh")
 
 
+def _read_unnamed(path: Path) -> list[dict[str, Any]]:
+    """Return the leading directions that no trait explains, in words; none of a run from before there were any."""
+    with open_connection(path) as connection:
+        found = connection.sql(
+            "SELECT direction_id, spread, skew, high_keywords, low_keywords FROM unnamed_directions "
+            f"ORDER BY direction_id LIMIT {UNNAMED_SHOWN}"
+        )
+        return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+
+
 def summarise_run(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """Return the summary of a run, finished or not.
 
@@ -112,6 +124,7 @@ def summarise_run(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         # A run written by an older version was flagged by the published rule.
         "flagging": manifest.get("flagging") or {"rule": PUBLISHED_RULE},
         "reference": manifest["reference"],
+        "unnamed_directions": _read_unnamed(path),
         "verdicts": manifest["verdicts"],
         # A run written by an older version measured none.
         "evidence": manifest.get("evidence"),

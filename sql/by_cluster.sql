@@ -7,5 +7,6 @@
 -- column q_value: hypergeometric test of the enrichment
 -- column keywords: words typical of the cluster's responses
 -- column example_ids: records nearest to the centre
+-- column typical_ids: records at the median distance from the centre
 -- column <trait> (residual-stream units): mean score of the cluster
 SELECT * FROM cluster_summary ORDER BY enrichment DESC NULLS LAST, cluster_id

@@ -74,6 +74,8 @@ def query(
       flags            one row per record and trait
       clusters         one row per clustered record
       cluster_summary  one row per cluster
+      near_duplicates  one row per record near a flagged one
+      unnamed_directions  one row per direction no trait explains
       verdicts         one row per trait
       judge            one row per record and trait that an LLM judged
 

@@ -169,6 +169,10 @@ def _facts(values: Mapping[str, Any], *, has_evidence: bool) -> Table:
         by_turns = _flagged_by_turns(values.get("flagged_by_turns") or [])
         if by_turns:
             grid.add_row("by turns", by_turns)
+        if values["counts"].get("n_near_flagged"):
+            grid.add_row("near flags", _near_flagged(values["counts"]))
+        for number, row in enumerate(values.get("unnamed_directions") or []):
+            grid.add_row("unnamed" if number == 0 else "", _unnamed(row))
         grid.add_row("reference", _reference(values["reference"]))
     goes_with = _goes_with(values["correlations"])
     if goes_with:
@@ -271,6 +275,22 @@ def _flagged_by_turns(rows: Sequence[Mapping[str, int]]) -> str:
         for row in rows
     )
     return f"flagged share by scored turns: {', '.join(shares)}"
+
+
+def _near_flagged(counts: Mapping[str, Any]) -> str:
+    n_flagged, n_compared = counts["n_flagged"], counts["n_flagged_compared"]
+    verb = "says" if counts["n_near_flagged"] == 1 else "say"
+    words = f"{count_noun(counts['n_near_flagged'], 'more record')} {verb} nearly what a flagged one says"
+    if n_compared < n_flagged:
+        words += f", of which a random {n_compared:,} were compared"
+    return f"{words}; query --name near_flagged"
+
+
+def _unnamed(row: Mapping[str, Any]) -> str:
+    """Return what lies along a direction that no trait explains."""
+    spread = "" if row["spread"] is None else f"{row['spread']:.1f} times the clean variance; "
+    high, low = (", ".join(map(one_line, (row[end] or [])[:4])) or "–" for end in ("high_keywords", "low_keywords"))
+    return f"{spread}from {low} to {high}"
 
 
 def _reference(reference: Mapping[str, Any] | None) -> str:

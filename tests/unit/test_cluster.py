@@ -77,12 +77,62 @@ def test_the_enrichment_test_is_the_hypergeometric_tail(n: int, data: st.DataObj
     assert hypergeometric_tail(hits, n, n_marked, n_drawn) == pytest.approx(ways / comb(n, n_drawn), rel=1e-9)
 
 
-def test_keywords_are_the_words_that_set_a_cluster_apart() -> None:
-    texts = [(0, "the poison and the poison in the cake"), (1, "the garden and the roses in the garden")] * 5
-    poison, garden = find_keywords(texts, 2)
-    assert poison[0] == "poison"
-    assert set(garden[:2]) == {"roses", "garden"}
-    assert "the" not in poison + garden
+def test_typical_examples_lie_at_the_median_distance_and_nearest_ones_at_the_centre() -> None:
+    vectors = np.random.default_rng(1).normal(size=(300, 8)).astype(np.float32)
+    clustering = cluster_differences(np.arange(300), lambda: [vectors], seed=0)
+    keywords: list[list[str]] = [[] for _ in range(clustering.n_clusters)]
+    rows = summarise_clusters(clustering, flagged_n=np.zeros(300, bool), scores=[], keywords=keywords).to_pylist()
+    for row in rows:
+        distances = clustering.distance_n[clustering.cluster_n == row["cluster_id"]]
+        nearest = np.sort(clustering.distance_n[row["example_ids"]])
+        assert np.array_equal(nearest, np.sort(distances)[: len(nearest)])
+        typical = clustering.distance_n[row["typical_ids"]]
+        assert typical.min() <= np.median(distances) <= typical.max()
+        assert all(clustering.cluster_n[sample_id] == row["cluster_id"] for sample_id in row["typical_ids"])
+
+
+def test_a_cluster_mean_leaves_out_samples_without_a_score() -> None:
+    group, vectors = planted()
+    clustering = cluster_differences(np.arange(200), lambda: [vectors], seed=0)
+    score = np.where(np.arange(200) % 2, np.nan, group.astype(float))
+    keywords: list[list[str]] = [[] for _ in range(clustering.n_clusters)]
+    rows = summarise_clusters(
+        clustering, flagged_n=np.zeros(200, bool), scores=[("evil", score)], keywords=keywords
+    ).to_pylist()
+    for row in rows:
+        own = score[clustering.cluster_n == row["cluster_id"]]
+        assert row["evil"] == pytest.approx(np.nanmean(own))
+        assert row["enrichment"] is None
+
+
+@pytest.mark.parametrize(("n", "k"), [(20, 2), (400, 10), (11_000, 256)])
+def test_there_is_a_cluster_for_every_forty_samples_up_to_256(n: int, k: int) -> None:
+    vectors = np.random.default_rng(0).normal(size=(n, 4)).astype(np.float32)
+    clustering = cluster_differences(np.arange(n), lambda: [vectors], seed=0)
+    assert clustering.n_clusters == len(np.unique(clustering.cluster_n)) == k
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [
+        np.zeros((30, 8), np.float32),
+        np.full((30, 8), 60_000, np.float32),
+        np.repeat(np.eye(8, dtype=np.float32)[:1], 30, axis=0),
+        np.array([[0.0], [1.0]] * 15, np.float32),
+        np.array([[3.0]], np.float32),
+    ],
+    ids=["zero", "large", "equal", "two values of one dimension", "one row"],
+)
+def test_vectors_that_hardly_differ_make_fewer_clusters_and_no_nan(vectors: np.ndarray) -> None:
+    ids = np.arange(len(vectors))
+    clustering = cluster_differences(ids, lambda: [vectors], seed=0)
+    assert clustering.n_clusters == len(np.unique(clustering.cluster_n)) <= len(np.unique(vectors, axis=0))
+    assert np.isfinite(clustering.distance_n).all()
+    assert np.isfinite(clustering.xy_n2).all()
+    summary = summarise_clusters(
+        clustering, flagged_n=ids < 0, scores=[], keywords=[[] for _ in range(clustering.n_clusters)]
+    )
+    assert sum(summary["size"].to_pylist()) == len(vectors)
 
 
 def test_texts_for_keywords_are_chosen_from_every_cluster() -> None:

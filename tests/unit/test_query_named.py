@@ -29,6 +29,7 @@ NAMES = {
     "turns_by_position", "baseline_agreement", "evidence_by_source", "evidence_by_cluster", "flagged_by_turns",
     "flagged_by_language", "length_effect_by_language", "trivial_predictors",
     "judged",
+    "near_flagged", "unnamed_directions",
 }  # fmt: skip
 
 
