@@ -116,6 +116,7 @@ def _write_wide(run: Path, n_rows: int) -> float:
         _repeat_bases(batches, n_rows),
         flagged_nk=flagged_nk,
         cluster_n=cluster_n,
+        near_n=np.zeros(n_rows, dtype=bool),
     )
     return time.perf_counter() - began
 

@@ -146,7 +146,7 @@ def test_findings_that_break_off_leave_no_table_of_the_time_before(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("audit.findings.write_clusters", stop)
+    monkeypatch.setattr("audit.findings.write_groups", stop)
     store = RunStore(finished)
     with pytest.raises(KeyboardInterrupt):
         write_findings(store, {**store.read_manifest(), "flagging": {"rule": "absolute:1000"}}, Inputs((), 0), None)
