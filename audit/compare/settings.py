@@ -12,6 +12,7 @@ from typing import Any
 
 from audit.config import SETTINGS_BEFORE
 from audit.query.relations import list_manifest_traits, score_kind
+from audit.rules import PUBLISHED_RULE
 from audit.schema import FIELD_ROLES
 
 _MOST_FILES = 3
@@ -121,8 +122,8 @@ def _baseline(manifest: Mapping[str, Any]) -> str:
 
 def _flag_rule(manifest: Mapping[str, Any]) -> str | None:
     """Return the rule that made the flags; runs that name none have that of before there were others."""
-    named = manifest.get("flag") or manifest["config"].get("flag")
-    return str(named or "quantile:95") if named or manifest["reference"] else None
+    named = (manifest.get("flagging") or {}).get("rule")
+    return str(named or PUBLISHED_RULE) if named or manifest["reference"] else None
 
 
 def _say_inputs(inputs: Sequence[Mapping[str, Any]]) -> str:

@@ -50,7 +50,7 @@ def make_pair(tmp_path: Path, **options: Any) -> tuple[Path, Path]:
         ({"config": {"baseline_samples": 4}}, "baseline", "generate, 4 sampled answers each"),
         ({"baseline": {"parameters": {"max_new_tokens": 9}}}, "longest baseline", "9"),
         ({"reference": {"n": 600}}, "reference", "a clean set (600 records)"),
-        ({"flag": "fdr:0.05"}, "flag rule", "fdr:0.05"),
+        ({"flagging": {"rule": "fdr:0.05"}}, "flag rule", "fdr:0.05"),
     ],
 )
 def test_a_setting_that_differs_is_named_with_both_values(
