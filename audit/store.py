@@ -59,6 +59,8 @@ RUN_FILES = (
     "cluster_summary.parquet",
     "verdicts.parquet",
     "marks.parquet",
+    "near_duplicates.parquet",
+    "unnamed_directions.parquet",
     "reference.json",
     SAMPLE_SCORES,
     JUDGE,
