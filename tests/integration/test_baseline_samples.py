@@ -31,7 +31,8 @@ __all__ = ["one_thread"]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 N_ROWS, K = 6, 3
-MAX_NEW_TOKENS = 12
+MAX_NEW_TOKENS, LONG = 12, 24
+"""Answers, and answers that hold several windows."""
 KEY = "sample_id, side, turn, part"
 
 
@@ -62,7 +63,7 @@ def texts(run: Run) -> list[str | None]:
 def draw_naively(module: Any, tokenizer: Any, prompt: str, sample: int) -> str:
     """Draw one answer at temperature 1, token by token: each token where the sum of probabilities passes a number."""
     digest = hashlib.sha256(prompt.encode()).digest()
-    numbers = np.random.default_rng([0, sample, int.from_bytes(digest[:8], "big")]).random(MAX_NEW_TOKENS)
+    numbers = np.random.default_rng([0, sample, int.from_bytes(digest[:8], "big")]).random(LONG)
     ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     answer: list[int] = []
     for number in numbers:
@@ -88,7 +89,7 @@ def mean_state(module: Any, tokenizer: Any, messages: Sequence[dict[str, str]], 
 def test_scores_are_held_against_the_mean_of_drawn_answers_as_the_definition_has_it(
     tmp_path: Path, family: str
 ) -> None:
-    run = scan(config(tmp_path, "run", family))
+    run = scan(config(tmp_path, "run", family, max_new_tokens=LONG))
     module = transformers.AutoModelForCausalLM.from_pretrained(model_path(family)).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(model_path(family))
     rows = chats(N_ROWS)
@@ -121,6 +122,8 @@ def test_scores_are_held_against_the_mean_of_drawn_answers_as_the_definition_has
             row = scores[turn["sample_id"], turn["turn"], trait]
             assert row["baseline_projection"] == pytest.approx(values.mean(), abs=2e-5)
             assert row["projection_difference"] == pytest.approx(own.projection - values.mean(), abs=2e-5)
+            windows = [baseline.window for baseline in baselines]
+            assert row["window_difference"] == pytest.approx(own.window - np.mean(windows), abs=2e-5)
             error = np.sqrt(((values - values.mean()) ** 2).sum() / (len(values) - 1) / len(values))
             assert row["standard_error"] == pytest.approx(error, abs=2e-5)
             n_tokens = [len(baseline.response_positions) for baseline in baselines]
