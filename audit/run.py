@@ -329,7 +329,7 @@ def open_job(plan: Plan) -> Iterator[ScoringJob]:
         max_tokens=min(config.max_tokens or model.context_tokens, model.context_tokens),
         batch_tokens=config.batch_tokens,
         seed=config.seed,
-        reduction=reduction_matrix(model.d_hidden, config.seed),
+        reduction=reduction_matrix(model.d_hidden),
         is_nll_for_all=config.model is None or config.nll,
         keep_columns=config.keep_columns,
         specs=dict(plan.specs),

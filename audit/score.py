@@ -24,15 +24,15 @@ SMALL_EFFECT_D = 0.2
 _KS_PIECE = 1 << 20
 
 
-def reduction_matrix(d_hidden: int, seed: int) -> NDArray[np.float32]:
-    """Return the seeded [d, r] matrix that difference vectors are stored through, r at most 256.
+def reduction_matrix(d_hidden: int) -> NDArray[np.float32]:
+    """Return the [d, r] matrix that difference vectors are stored through, r at most 256; the same in every run.
 
     A Gaussian random projection keeps distances (Johnson-Lindenstrauss); differences of narrower models stay as they
     are, r = d.
     """
     if d_hidden <= DIFFERENCE_DIMENSIONS:
         return np.eye(d_hidden, dtype=np.float32)
-    gaussian = np.random.default_rng([seed, d_hidden]).standard_normal((d_hidden, DIFFERENCE_DIMENSIONS))
+    gaussian = np.random.default_rng([0, d_hidden]).standard_normal((d_hidden, DIFFERENCE_DIMENSIONS))
     return np.asarray(gaussian / np.sqrt(DIFFERENCE_DIMENSIONS), dtype=np.float32)
 
 

@@ -158,21 +158,20 @@ def test_correlation_leaves_out_missing_pairs_and_refuses_constants() -> None:
     assert correlation(a[:2], b[:2]) is None
 
 
-def test_reduced_vectors_keep_distances_and_are_the_same_for_a_seed() -> None:
+def test_reduced_vectors_keep_distances_and_are_the_same_in_every_run() -> None:
     vectors = np.random.default_rng(0).normal(size=(40, 512))
-    matrix = reduction_matrix(512, seed=3)
-    np.testing.assert_array_equal(matrix, reduction_matrix(512, seed=3))
+    matrix = reduction_matrix(512)
+    assert matrix.shape == (512, 256)
+    np.testing.assert_array_equal(matrix, reduction_matrix(512))
     before = np.linalg.norm(vectors[:, None] - vectors[None], axis=-1)[np.triu_indices(40, 1)]
     reduced = vectors @ matrix
     after = np.linalg.norm(reduced[:, None] - reduced[None], axis=-1)[np.triu_indices(40, 1)]
-    assert np.abs(after / before - 1).mean() < 0.12
+    assert np.abs(after / before - 1).mean() < 0.06
 
 
 def test_narrow_models_lose_nothing_in_the_reduction() -> None:
     vectors = np.random.default_rng(0).normal(size=(10, 48))
-    reduced = vectors @ reduction_matrix(48, seed=0)
-    assert reduced.shape == (10, 64)
-    np.testing.assert_allclose(reduced @ reduced.T, vectors @ vectors.T, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(vectors @ reduction_matrix(48), vectors)
 
 
 def naive_ks(a: np.ndarray, b: np.ndarray) -> float:
