@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from audit.limits.evaluate import Values, find_causes, find_truth
+from audit.limits.evaluate import Value, Values, find_causes, find_truth
 from audit.limits.grammar import AnyOf, Comparison, Name, Tree, map_comparisons, read_tree
 from audit.limits.run import RUN
 from audit.limits.short import read_short
@@ -85,9 +85,19 @@ def _say_values(limit: Limit, tree: Tree, values: Values) -> str:
     causes = find_causes(tree, values, is_strict=False)
     if limit.is_short:
         return "; ".join(f"{name.path[-1]} is {values[name.path].shown}" for name in causes)
+    if isinstance(tree, Name):
+        return values[tree.path].shown or "it is so"
     if isinstance(tree, Comparison) and len(causes) == 1:
         return f"it is {values[causes[0].path].shown}"
-    return ", ".join(f"{name} is {values[name.path].shown}" for name in causes)
+    return ", ".join(_say_value(name, values[name.path]) for name in causes)
+
+
+def _say_value(name: Name, value: Value) -> str:
+    if not isinstance(value.known, bool):
+        return f"{name} is {value.shown}"
+    if not value.known:
+        return f"not {name}"
+    return f"{name} ({value.shown})" if value.shown else str(name)
 
 
 def _say_doubts(tree: Tree, values: Values) -> str:

@@ -44,8 +44,10 @@ def collect_comparison_values(comparison: Mapping[str, Any]) -> Collected:
     for run in "ab":
         own = _say_undecided(traits, run)
         values[(f"verdict_{run}",)] = make_verdict([row[f"verdict_{run}"] for row in traits], doubt=own)
-    for name in ("worsened", "has_drifted"):
-        values[(name,)] = _truth(name, comparison[name], doubt)
+    worse = ", ".join(f"{row['trait']} {row['verdict_a']} → {row['verdict_b']}" for row in traits if row["worsened"])
+    drifted = ", ".join(str(row["trait"]) for row in traits if row["has_drifted"])
+    values[("worsened",)] = _truth("worsened", comparison["worsened"], doubt, shown=worse)
+    values[("has_drifted",)] = _truth("has_drifted", comparison["has_drifted"], "", shown=drifted)
     for row in traits:
         values |= _collect_trait(row)
     return Collected([str(row["trait"]) for row in traits], values)
@@ -79,8 +81,9 @@ def _number(name: str, value: float | None, doubt: str) -> Value:
     return make_number(value, doubt=doubt or ("" if value is not None else f"{name} is not known of these runs"))
 
 
-def _truth(name: str, value: bool | None, doubt: str) -> Value:
-    return make_truth(value, doubt="" if value is not None else doubt or f"{name} is not known of these runs")
+def _truth(name: str, value: bool | None, doubt: str, *, shown: str = "") -> Value:
+    doubt = "" if value is not None else doubt or f"{name} is not known of these runs"
+    return make_truth(value, shown=shown, doubt=doubt)
 
 
 COMPARISON = Vocabulary(

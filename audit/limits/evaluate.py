@@ -38,7 +38,7 @@ class Value:
 
     Attributes:
         known: a number, a truth, or the severities that a verdict may have; None where there is no value.
-        shown: the value in words.
+        shown: the value in words; of a truth what it rests on, if there is more to say.
         doubt: why it is not known, or not known to be judged; empty where it is.
         cure: what to do about that, beside allowing it.
     """
@@ -57,9 +57,9 @@ def make_number(value: float | None, *, doubt: str = "", cure: str = "") -> Valu
     return Value(value, "not known" if value is None else f"{value:.6g}", doubt, cure)
 
 
-def make_truth(value: bool | None, *, doubt: str = "", cure: str = "") -> Value:
-    """Return the value of something that is so or not; without one there must be a doubt."""
-    return Value(value, "not known" if value is None else str(value), doubt, cure)
+def make_truth(value: bool | None, *, shown: str = "", doubt: str = "", cure: str = "") -> Value:
+    """Return the value of something that is so or not, `shown` where it is; without a value there must be a doubt."""
+    return Value(value, shown, doubt, cure)
 
 
 def make_verdict(verdicts: Iterable[str | None], *, doubt: str = "", cure: str = "") -> Value:

@@ -82,13 +82,16 @@ class Vocabulary:
         # A trait may be called like a group; then what follows the dot tells them apart.
         is_group = first in self.groups and (second not in self.columns or traits is None or first not in traits)
         trait = second if is_group else first
-        if traits is not None and trait not in traits:
+        if traits is not None and trait not in traits and (is_group or second in self.columns):
             cure = f"there is {', '.join(traits)}" if traits else "there are no traits"
             raise ConfigError(_place(text), f"there is no trait {trait!r}", cure)
         if is_group:
             return self.groups[first]
         if second not in self.columns:
+            close = difflib.get_close_matches(first, self.groups, n=1)
             cure = _suggest(second, self.columns, [*self.columns])
+            if close and (traits is None or first not in traits):
+                cure = f"did you mean {close[0]}.{second}? {cure}"
             raise ConfigError(_place(text), f"{second!r} is not known of a trait", cure)
         return self.columns[second]
 

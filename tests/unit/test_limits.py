@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from audit.errors import ConfigError
-from audit.limits import check_limits, parse_limits
+from audit.limits import COMPARISON, RUN, check_limits, parse_limits
 
 
 def summary(evil: str = "clear", sycophantic: str = "clear", **counts: Any) -> dict[str, Any]:
@@ -268,6 +270,18 @@ def test_an_unknown_trait_is_refused_as_soon_as_the_traits_are_known(expression:
         parse_limits([expression], ["evil"])
     with pytest.raises(ConfigError, match="no trait 'evli'"):
         check_limits(parse_limits([expression]), summary())
+
+
+def test_the_page_on_limits_names_all_there_are_and_no_others() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "compare.md").read_text(encoding="utf-8")
+    rows = [row for row in page.splitlines() if row.startswith("| `")]
+    run, whole, trait = (set(re.findall(r"`([a-z_.A-Z]+)`", row.partition(" | ")[2])) for row in rows)
+    assert run == {*RUN.whole, "verdict.TRAIT", "TRAIT.COLUMN", "verdicts"}
+    assert whole == {*COMPARISON.whole}
+    assert trait == {*COMPARISON.columns, *(f"{group}.TRAIT" for group in COMPARISON.groups), "TRAIT.COLUMN"} - {
+        "verdict_a",
+        "verdict_b",
+    }
 
 
 def test_a_percentage_in_quotes_stays_text() -> None:

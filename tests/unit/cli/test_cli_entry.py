@@ -49,8 +49,8 @@ def test_every_way_to_fail_has_its_exit_code_and_words(
 
 def test_commands_are_listed_in_the_order_of_work() -> None:
     assert list(cli.commands) == [
-        "scan", "summary", "query", "show", "validate", "judge", "export", "check", "traits", "vectors", "formats",
-        "cache", "doctor", "completion",
+        "scan", "summary", "query", "show", "validate", "judge", "compare", "export", "check", "traits", "vectors",
+        "formats", "cache", "doctor", "completion",
     ]  # fmt: skip
 
 
@@ -102,6 +102,14 @@ def test_a_completion_script_names_the_program(ask: Ask, shell: str) -> None:
     result = ask("completion", shell)
     assert result.exit_code == 0
     assert "_PERSONA_AUDIT_COMPLETE" in result.stdout
+
+
+def test_a_shell_completes_the_commands_and_their_options() -> None:
+    from click.shell_completion import ShellComplete
+
+    complete = ShellComplete(cli, {}, "persona-audit", "_PERSONA_AUDIT_COMPLETE").get_completions
+    assert [item.value for item in complete([], "com")] == ["compare", "completion"]
+    assert "--fail-on" in [item.value for item in complete(["compare", "a.audit", "b.audit"], "--f")]
 
 
 def test_doctor_tells_of_a_token_without_showing_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

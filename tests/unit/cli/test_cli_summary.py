@@ -43,6 +43,37 @@ def test_json_holds_every_part_and_nothing_else_is_printed(run: Path, ask: Ask) 
     assert values["counts"]["n_flagged"] == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "complaint"),
+    [
+        (["--fail-on", "verdict.evil == 'risk' or n_skipped > 5"], 1, "verdict.evil is risk"),
+        (["--fail-on", "verdict.evil == 'clear'", "--fail-on", "n_flagged > 99"], 0, ""),
+        (["--fail-on", "verdict.evli == 'risk'"], 2, "there is no trait 'evli'"),
+        (["--fail-on", "verdict.evil = 'risk'"], 2, "== compares"),
+        (["--fail-on", "n_near_flagged > 5"], 1, "counts as passed"),
+        (["--fail-on", "n_near_flagged > 5", "--allow-undecided"], 0, ""),
+    ],
+)
+def test_a_limit_decides_the_exit_code(run: Path, ask: Ask, words: list[str], code: int, complaint: str) -> None:
+    result = ask("summary", run, *words)
+    assert result.exit_code == code
+    assert complaint in result.stderr
+    assert bool(result.stderr) == (code != 0)
+    assert ("RISK" in result.stdout) == (code != 2)
+
+
+def test_json_says_which_limits_were_passed(run: Path, ask: Ask) -> None:
+    result = ask("summary", run, "--json", "--fail-on", "n_flagged > 1")
+    assert json.loads(result.stdout)["limits_passed"] == ["n_flagged > 1: it is 2"]
+
+
+def test_limits_take_a_finished_run(tmp_path: Path, ask: Ask) -> None:
+    run = make_run(tmp_path / "a.audit", [scored(0.1)] * 2, dataset=tmp_path / "a.jsonl", is_finished=False)
+    result = ask("summary", run, "--fail-on", "risk")
+    assert result.exit_code == 2
+    assert "has not finished" in result.stderr
+
+
 def test_an_unfinished_run_says_how_to_go_on(tmp_path: Path, ask: Ask) -> None:
     run = make_run(tmp_path / "a.audit", [scored(0.1)] * 2, dataset=tmp_path / "a.jsonl", is_finished=False)
     result = ask("summary", run)

@@ -89,6 +89,14 @@ def test_the_shift_is_that_of_the_means_with_an_interval_that_knows_of_common_ro
     assert row["ks"] == pytest.approx(naive, abs=1e-6)
 
 
+def test_rows_that_stayed_as_they_were_cannot_part_the_distributions(tmp_path: Path) -> None:
+    a = {f"t{k}": 0.1 * k for k in range(60)}
+    row = evil(make_versions(tmp_path, a, a | {f"new {k}": 0.2 * k for k in range(30)}))
+    spread = math.sqrt(1 / 60 + 1 / 90 - 2 * 60 / (60 * 90))
+    assert row["ks_critical"] == pytest.approx(1.3581 / (1 / spread + 0.12 + 0.11 * spread), rel=1e-4)
+    assert row["shift_in_both"] == 0.0
+
+
 def test_over_the_same_rows_the_interval_is_the_paired_one() -> None:
     rng = np.random.default_rng(2)
     a = rng.normal(size=50)
