@@ -154,7 +154,8 @@ def _plant_kinds(rows: Pool, planted: Pool, thresholds_k: Floats, seeds: range) 
 def _plant_kind(rows: Pool, planted: Pool, thresholds_k: Floats, seed: int) -> dict[str, Any]:
     """Plant 100 rows of a kind among the others; say which enriched clusters, if any, are about them.
 
-    `half_of_kind` also counts rows of that persona and type of question that the data hold anyway, about as many.
+    `half_of_kind` asks for a tenth of the planted rows, and for half of the cluster counts the rows of that persona and
+    type of question that the data hold anyway: about as many.
     `by_chance` deals the rows into clusters of the same sizes at random.
     """
     generator = np.random.default_rng(seed)
@@ -183,7 +184,7 @@ def _plant_kind(rows: Pool, planted: Pool, thresholds_k: Floats, seed: int) -> d
             "half_of_cluster": bool(is_half.any()),
             "half_of_planted": bool(holds_half.any()),
             "either": bool((is_half | holds_half).any()),
-            "half_of_kind": bool((is_enriched & (2 * n_kind >= size)).any()),
+            "half_of_kind": bool((is_enriched & (2 * n_kind >= size) & (10 * n_planted >= N_PLANTED)).any()),
             "n_enriched": int(is_enriched.sum()),
         }
     return found
