@@ -75,7 +75,9 @@ def _claim_rows(found: Mapping[str, Any], claim: Any) -> None:
     claim("fiction that shows no trait, of the flags", own, f"<= {bar:.3f}", own <= bar)
 
 
-def write_report(claims: Sequence[Mapping[str, Any]], parts: Mapping[str, Any], seconds: Mapping[str, float]) -> str:
+def write_report(
+    claims: Sequence[Mapping[str, Any]], parts: Mapping[str, Any], seconds: Mapping[str, Mapping[str, float]]
+) -> str:
     """Return the report."""
     lines = ["# Decisions, measured", ""]
     lines += _table(
@@ -89,7 +91,7 @@ def write_report(claims: Sequence[Mapping[str, Any]], parts: Mapping[str, Any], 
         lines += _write_draws(parts["rows"])
     if "clusters" in parts:
         lines += _write_clusters(parts["clusters"])
-    lines += ["", "Seconds: " + ", ".join(f"{name} {value:.0f}" for name, value in seconds.items())]
+    lines += ["", "Seconds: " + ", ".join(f"{name} {own['clock']:.0f}" for name, own in seconds.items())]
     return "\n".join(lines) + "\n"
 
 
