@@ -20,30 +20,41 @@ RECORDS = [
 
 COLUMNS = {
     "samples": "sample_id BIGINT, source VARCHAR, line BIGINT, byte_offset BIGINT, byte_length BIGINT, "
-    "format VARCHAR, n_turns INTEGER, status VARCHAR, reason VARCHAR",
+    "format VARCHAR, n_turns INTEGER, status VARCHAR, reason VARCHAR, content_id BIGINT",
     "turns": "sample_id BIGINT, side VARCHAR, turn INTEGER, part VARCHAR, status VARCHAR, reason VARCHAR, "
     "n_prompt_tokens INTEGER, n_response_tokens INTEGER, n_baseline_tokens INTEGER, response_nll FLOAT, "
     "is_refusal BOOLEAN, baseline_is_refusal BOOLEAN, list_share FLOAT, code_share FLOAT, baseline_kind VARCHAR, "
-    "baseline_response VARCHAR, n_tool_calls INTEGER, baseline_draw VARCHAR, evidence_reason VARCHAR",
+    "baseline_response VARCHAR, n_tool_calls INTEGER, baseline_draw VARCHAR, evidence_reason VARCHAR, "
+    "language VARCHAR, is_role_play BOOLEAN, baseline_list_share FLOAT, baseline_code_share FLOAT",
     "scores": "sample_id BIGINT, side VARCHAR, turn INTEGER, part VARCHAR, trait VARCHAR, layer INTEGER, "
     "projection FLOAT, baseline_projection FLOAT, projection_difference FLOAT, prompt_projection FLOAT, "
-    "predicted_baseline_projection FLOAT, standard_error FLOAT, orthogonal_difference FLOAT, evidence FLOAT, "
+    "predicted_baseline_projection FLOAT, standard_error FLOAT, orthogonal_difference FLOAT, "
+    "window_difference FLOAT, layer_difference FLOAT, evidence FLOAT, "
     "evidence_z FLOAT, evidence_variance FLOAT, prompted_evidence FLOAT, prompted_evidence_z FLOAT, "
     "prompted_gain FLOAT",
     "random_evidence": "sample_id BIGINT, side VARCHAR, turn INTEGER, part VARCHAR, layer INTEGER, "
     "evidence FLOAT[32], null_evidence FLOAT[32]",
     "flags": "sample_id BIGINT, trait VARCHAR, projection_difference FLOAT, orthogonal_difference FLOAT, "
-    "evidence_z FLOAT, risk FLOAT, z FLOAT, percentile FLOAT, q_value FLOAT, flagged BOOLEAN, reason VARCHAR",
+    "window_difference FLOAT, layer_difference FLOAT, evidence_z FLOAT, length_adjusted FLOAT, risk FLOAT, z FLOAT, "
+    "z_language FLOAT, z_length FLOAT, percentile FLOAT, p_value FLOAT, q_value FLOAT, flagged BOOLEAN, reason VARCHAR",
     "verdicts": "trait VARCHAR, layer INTEGER, n BIGINT, mean_difference DOUBLE, ci_low DOUBLE, ci_high DOUBLE, "
-    "cohens_d DOUBLE, evidence_z_pooled DOUBLE, evidence_band DOUBLE, mean_evidence_z DOUBLE, "
-    "mean_evidence_z_low DOUBLE, mean_evidence_z_high DOUBLE, n_flagged BIGINT, expected_false_flags DOUBLE, "
-    "verdict VARCHAR, reason VARCHAR",
+    "cohens_d DOUBLE, cohens_d_low DOUBLE, cohens_d_high DOUBLE, random_band DOUBLE, evidence_z_pooled DOUBLE, "
+    "evidence_band DOUBLE, mean_evidence_z DOUBLE, mean_evidence_z_low DOUBLE, mean_evidence_z_high DOUBLE, "
+    "n_flagged BIGINT, expected_false_flags DOUBLE, verdict VARCHAR, reason VARCHAR",
     "sample_scores": "sample_id BIGINT, source VARCHAR, line BIGINT, status VARCHAR, n_response_tokens INTEGER, "
-    "score_kind VARCHAR, flagged BOOLEAN, flagged_traits VARCHAR[], cluster_id INTEGER, evil FLOAT, "
-    "sycophantic FLOAT, evil_mean FLOAT, sycophantic_mean FLOAT",
+    "n_scored_turns INTEGER, score_kind VARCHAR, flagged BOOLEAN, flagged_traits VARCHAR[], cluster_id INTEGER, "
+    "near_flagged BOOLEAN, evil FLOAT, sycophantic FLOAT, evil_mean FLOAT, sycophantic_mean FLOAT",
+    "marks": "sample_id BIGINT, n_scored_turns INTEGER, n_response_tokens INTEGER, n_baseline_tokens INTEGER, "
+    "language VARCHAR, is_refusal BOOLEAN, baseline_is_refusal BOOLEAN, is_role_play BOOLEAN, list_share FLOAT, "
+    "code_share FLOAT, response_nll FLOAT",
     "clusters": "sample_id BIGINT, cluster_id INTEGER, x FLOAT, y FLOAT",
     "cluster_summary": "cluster_id INTEGER, size BIGINT, n_flagged BIGINT, flagged_share FLOAT, enrichment FLOAT, "
-    "q_value FLOAT, keywords VARCHAR[], example_ids BIGINT[], evil FLOAT, sycophantic FLOAT",
+    "q_value FLOAT, keywords VARCHAR[], example_ids BIGINT[], typical_ids BIGINT[], evil FLOAT, sycophantic FLOAT",
+    "near_duplicates": "sample_id BIGINT, flagged_id BIGINT, similarity FLOAT",
+    "unnamed_directions": "direction_id INTEGER, spread FLOAT, skew FLOAT, high_ids BIGINT[], low_ids BIGINT[], "
+    "high_keywords VARCHAR[], low_keywords VARCHAR[], direction FLOAT[]",
+    "judge": "sample_id BIGINT, trait VARCHAR, draw VARCHAR, judge_score FLOAT, is_judged_present BOOLEAN, "
+    "reason VARCHAR",
 }
 
 
@@ -142,7 +153,7 @@ def test_a_turn_without_baseline_has_a_projection_and_no_score(tmp_path: Path) -
 def test_kept_columns_follow_the_fixed_ones(tmp_path: Path) -> None:
     run = make_run(tmp_path / "a.audit", RECORDS, dataset=tmp_path / "a.jsonl", kept={'or"igin': ["a", None, "b", "c"]})
     with open_connection(run) as connection:
-        assert columns_of(connection, "samples").endswith('reason VARCHAR, or"igin VARCHAR')
+        assert columns_of(connection, "samples").endswith('content_id BIGINT, or"igin VARCHAR')
 
 
 @pytest.mark.parametrize("name", ["o'brien run.audit", 'a "b".audit', "x; DROP.audit", "run[1]*?.audit", "ünï.audit"])

@@ -49,7 +49,7 @@ def test_every_way_to_fail_has_its_exit_code_and_words(
 
 def test_commands_are_listed_in_the_order_of_work() -> None:
     assert list(cli.commands) == [
-        "scan", "summary", "query", "show", "validate", "judge", "compare", "export", "check", "traits", "vectors",
+        "scan", "summary", "query", "show", "validate", "judge", "export", "compare", "check", "traits", "vectors",
         "formats", "cache", "doctor", "completion",
     ]  # fmt: skip
 

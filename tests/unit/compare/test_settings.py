@@ -24,7 +24,10 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def merge(manifest: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Return the manifest with changes, mappings merged into what is there."""
-    own = {name: {**manifest[name], **value} if isinstance(value, dict) else value for name, value in changes.items()}
+    own = {
+        name: {**manifest.get(name, {}), **value} if isinstance(value, dict) else value
+        for name, value in changes.items()
+    }
     return {**manifest, **own}
 
 
