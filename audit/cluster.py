@@ -219,11 +219,15 @@ def hypergeometric_tail(hits: int, n: int, n_marked: int, n_drawn: int) -> float
     def log_choose(a: int, b: int) -> float:
         return lgamma(a + 1) - lgamma(b + 1) - lgamma(a - b + 1)
 
-    lowest = max(hits, n_drawn - (n - n_marked))
-    counts = range(lowest, min(n_marked, n_drawn) + 1)
-    whole = log_choose(n, n_drawn)
-    logs = [log_choose(n_marked, i) + log_choose(n - n_marked, n_drawn - i) - whole for i in counts]
-    return float(min(1.0, np.exp(logs).sum())) if logs else 0.0
+    lowest, highest = max(hits, n_drawn - (n - n_marked)), min(n_marked, n_drawn)
+    if lowest > highest:
+        return 0.0
+    first = log_choose(n_marked, lowest) + log_choose(n - n_marked, n_drawn - lowest) - log_choose(n, n_drawn)
+    # Each from the one before it: a cluster of millions of samples has tens of thousands of terms.
+    i = np.arange(lowest, highest, dtype=np.float64)
+    ratios = (n_marked - i) / (i + 1) * ((n_drawn - i) / (n - n_marked - n_drawn + i + 1))
+    logs = first + np.append(0.0, np.cumsum(np.log(ratios)))
+    return float(min(1.0, np.exp(logs).sum()))
 
 
 def _principal_axes(training: NDArray[np.float32]) -> NDArray[np.float32]:

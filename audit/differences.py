@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from audit.ahead import iterate_ahead
 from audit.scatter import Scatter, measure_scatter
 from audit.schema import SCORED_SIDES
 from audit.store import Part, RunStore
@@ -22,7 +24,15 @@ def read_difference_ids(store: RunStore) -> NDArray[np.int64]:
 
 
 def read_differences(store: RunStore) -> Iterator[NDArray[np.float32]]:
-    """Yield, part by part, the mean difference vector [n, r] over each sample's scored answers."""
+    """Yield, part by part, the mean difference vector [n, r] over each sample's scored answers.
+
+    A thread reads the next part meanwhile.
+    """
+    with closing(iterate_ahead(_read_each(store))) as blocks:
+        yield from blocks
+
+
+def _read_each(store: RunStore) -> Iterator[NDArray[np.float32]]:
     for part in store.parts():
         table = _read_answers(store, part, ["difference"])
         if table.num_rows == 0:
@@ -30,6 +40,10 @@ def read_differences(store: RunStore) -> Iterator[NDArray[np.float32]]:
         vectors_nr = table["difference"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
         vectors_nr = vectors_nr.astype(np.float32)
         ids = table["sample_id"].to_numpy()
+        if (ids[1:] > ids[:-1]).all():
+            # One answer each, as in most data: there is no mean to take.
+            yield vectors_nr
+            continue
         by_sample = np.argsort(ids, kind="stable")
         _, starts, counts = np.unique(ids[by_sample], return_index=True, return_counts=True)
         sums = np.add.reduceat(vectors_nr[by_sample], starts, axis=0, dtype=np.float64)
@@ -43,7 +57,10 @@ def measure_run(store: RunStore) -> Scatter | None:
 
 def _read_answers(store: RunStore, part: Part, columns: list[str]) -> pa.Table:
     """Return the differences of the answers that are trained towards."""
-    path = store.table_path("differences", part)
-    table = pq.read_table(path, columns=["sample_id", "side", "part", *columns])
+    # Not `read_table`, which looks for a dataset first: a large run has thousands of parts, read several times.
+    with pq.ParquetFile(store.table_path("differences", part)) as file:
+        table = file.read(columns=["sample_id", "side", "part", *columns])
+    if table.num_rows == 0:
+        return table
     is_scored = pc.is_in(table["side"], pa.array(SCORED_SIDES))
     return table.filter(pc.and_(is_scored, pc.equal(table["part"], "answer")))

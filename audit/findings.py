@@ -266,7 +266,8 @@ def _write_flags(
     expected: dict[str, float | None] = {}
     with (
         replacing(store.path / "flags.parquet") as unfinished,
-        pq.ParquetWriter(unfinished, FLAGS, compression="zstd") as writer,
+        # Numbers hardly ever repeat, and a dictionary of them takes longer to write than all the rest.
+        pq.ParquetWriter(unfinished, FLAGS, compression="zstd", use_dictionary=["trait", "reason"]) as writer,
     ):
         for k, (trait, own) in enumerate(scores.items()):
             own_score_n = np.isfinite(own.max_n)

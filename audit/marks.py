@@ -6,15 +6,16 @@ question, see `confound`.
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from audit.query import open_connection
 from audit.query.relations import quote_text
 from audit.schema import MARKS, SCORED_SIDES, SCORED_STATUSES
 from audit.store import ROW_GROUP_ROWS, RunStore, replacing
-from audit.wide import group_parts
+from audit.wide import query_stretches
 
 
 def write_marks(store: RunStore) -> None:
@@ -26,10 +27,9 @@ def write_marks(store: RunStore) -> None:
     with (
         replacing(store.path / "marks.parquet") as unfinished,
         pq.ParquetWriter(unfinished, MARKS, compression="zstd", use_dictionary=["language"]) as writer,
+        closing(query_stretches(store, _SELECT)) as tables,
     ):
-        for parts in group_parts(store.parts()):
-            with open_connection(store.path, only=parts) as connection:
-                table = connection.sql(_SELECT).to_arrow_table()
+        for table in tables:
             writer.write_table(table.select(MARKS.names).cast(MARKS), row_group_size=ROW_GROUP_ROWS)
 
 

@@ -6,7 +6,8 @@ table adds what was found. Memory does not grow with the run, apart from one byt
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from audit.ahead import iterate_ahead
 from audit.query import open_connection
 from audit.query.relations import PREDICTED, list_manifest_traits, quote_text, score_kind
 from audit.reference import LengthFit, TraitRisks, TraitScores
@@ -36,11 +38,9 @@ def gather_scores(store: RunStore, manifest: Mapping[str, Any], path: Path) -> N
         RunError: a file of the run is damaged.
     """
     schema = sample_scores_schema(list_manifest_traits(manifest))
-    with _open_writer(path, schema) as writer:
-        for parts in group_parts(store.parts()):
-            # Parts share no record, so what the relation gives for some of them is a stretch of the whole.
-            with open_connection(store.path, only=parts) as connection:
-                table = connection.sql("SELECT * FROM sample_scores ORDER BY sample_id").to_arrow_table()
+    tables = query_stretches(store, "SELECT * FROM sample_scores ORDER BY sample_id")
+    with _open_writer(path, schema) as writer, closing(tables):
+        for table in tables:
             writer.write_table(table.cast(schema), row_group_size=ROW_GROUP_ROWS)
 
 
@@ -61,10 +61,9 @@ def gather_risks(
     traits = list_manifest_traits(manifest)
     query = _select_risks(traits, score_kind(manifest), moments, lengths)
     schema = pa.schema([pa.field(f"{name}_{k}", pa.float32()) for k in range(len(traits)) for name in _RISKS])
-    with _open_writer(path, schema) as writer:
-        for parts in group_parts(store.parts()):
-            with open_connection(store.path, only=parts) as connection:
-                table = connection.sql(query).to_arrow_table()
+    tables = query_stretches(store, query)
+    with _open_writer(path, schema) as writer, closing(tables):
+        for table in tables:
             writer.write_table(table.select(schema.names).cast(schema), row_group_size=ROW_GROUP_ROWS)
 
 
@@ -268,6 +267,22 @@ def _describe_found(
         "cluster_id": pa.array(cluster_n, pa.int32(), mask=cluster_n < 0),
         "near_flagged": pa.array(near_n, mask=cluster_n < 0),
     }
+
+
+def query_stretches(store: RunStore, query: str) -> Generator[pa.Table, None, None]:
+    """Yield what a query over the records of a run gives for one stretch of them after the other.
+
+    Parts share no record, so what a relation gives for some of them is a stretch of the whole. A thread asks for the
+    next stretch meanwhile.
+    """
+
+    def ask() -> Iterator[pa.Table]:
+        for parts in group_parts(store.parts()):
+            with open_connection(store.path, only=parts) as connection:
+                table = connection.sql(query).to_arrow_table()
+            yield table
+
+    return iterate_ahead(ask())
 
 
 def group_parts(parts: Sequence[Part]) -> Iterator[list[Part]]:

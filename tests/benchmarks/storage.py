@@ -59,7 +59,7 @@ def _measure_inside(n_rows: int) -> dict[str, float]:
                 "P9t": _median_s(lambda: _read_top(connection)),
                 "P9g": _median_s(lambda: _read_groups(connection)),
                 "P9x": min(n_rows / _median_s(lambda: _choose(connection, n_rows)), _fetch_rate(connection)),
-                "P9m": _peak_bytes() / 1e9,
+                "P9m": peak_bytes() / 1e9,
             }
 
 
@@ -210,7 +210,8 @@ def _median_s(work: Callable[[], object]) -> float:
     return statistics.median(seconds)
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
+    """Return the peak memory of this process in bytes."""
     # Unlike getrusage, this leaves out what the process was before it was this program.
     status = Path("/proc/self/status")
     if status.is_file():
