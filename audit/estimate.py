@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from audit.answers import Answer, cache_path, open_sheet, peek_cache
 from audit.cascade import LEAST_PROMPTS
-from audit.config import ScanConfig
+from audit.config import ScanConfig, is_dataset, plan_reference_scan
 from audit.directions import choose_vectors
 from audit.domain import PROBE_SAMPLES, choose_agreement_samples, choose_probe
 from audit.errors import CacheError
@@ -38,9 +38,11 @@ from audit.plan import (
     load_scan_model,
     refuse_other_model,
     refuse_other_settings,
+    refuse_own_reference,
     start_manifest,
     warn_of_cut_answers,
 )
+from audit.reference import Reference
 from audit.run import open_job
 from audit.samples import STDIN, Sample
 from audit.schema import FLAGS, sample_scores_schema
@@ -194,7 +196,7 @@ def estimate_scan(config: ScanConfig, *, listener: Listener = ignore_events) -> 
         for note in plan.notices:
             listener(Noted(note))
         manifest = start_manifest(plan)
-        reference, notice = find_reference(manifest, config.reference, config.seed)
+        reference, notice = _find_reference(manifest, config, listener)
         warnings = [words for words in (notice, warn_of_cut_answers(server)) if words is not None]
         for words in warnings:
             listener(Warned(words))
@@ -212,6 +214,21 @@ def estimate_scan(config: ScanConfig, *, listener: Listener = ignore_events) -> 
         notices=[*estimate.notices, *warnings],
         disk_bytes=estimate.disk_bytes + kept_bytes,
     )
+
+
+def _find_reference(
+    manifest: dict[str, Any], config: ScanConfig, listener: Listener
+) -> tuple[Reference | None, str | None]:
+    """Return the reference and a notice as a scan would; of data that is yet to be scanned the notice alone."""
+    refuse_own_reference(config)
+    if config.reference is None or not is_dataset(config.reference):
+        return find_reference(manifest, config.reference, config.seed)
+    clean = plan_reference_scan(config)
+    store = RunStore(clean.run_path)
+    if store.exists() and store.read_manifest()["state"] == "finished":
+        return find_reference(manifest, str(store.path), config.seed)
+    survey_inputs(clean, listener)
+    return None, f"the clean reference {config.reference} is scanned first, which is not in these figures"
 
 
 @contextmanager

@@ -55,6 +55,10 @@ from audit.wide import (
     write_sample_scores,
 )
 
+_UNFIT = "the bundled clean reference does not fit this scan"
+_PLAIN_FLAGS = "flags rest on the projection difference alone"
+_CHOSEN_BEFORE = "which baselines were generated was chosen"
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -83,7 +87,7 @@ def find_reference(manifest: dict[str, Any], path: str | None, seed: int) -> tup
     try:
         _check_reference(bundled, manifest)
     except RunError as error:
-        return None, f"the bundled clean reference does not fit this scan: {error.finding}"
+        return None, f"{_UNFIT}: {error.finding}"
     return bundled, _explain_plain_flags(bundled, manifest)
 
 
@@ -101,9 +105,24 @@ def _explain_plain_flags(reference: Reference, manifest: dict[str, Any]) -> str 
     if not measures_both(manifest) or find_moments(reference, manifest) is not None:
         return None
     return (
-        "flags rest on the projection difference alone: the clean reference has no scores that combine it with "
+        f"{_PLAIN_FLAGS}: the clean reference has no scores that combine it with "
         "evidence for just these traits (scan the clean data with --evidence full and the same traits)"
     )
+
+
+def explain_predicted(manifest: Mapping[str, Any]) -> str | None:
+    """Return what to say of a run that is judged anew though baselines were generated for an earlier judgement."""
+    if not manifest["baseline"].get("auto"):
+        return None
+    return (
+        f"{_CHOSEN_BEFORE} by the reference and rule of the scan, not by these: of what these alone would flag some "
+        "have a predicted one, which is never flagged (--fresh chooses anew)"
+    )
+
+
+def is_about_judging(notice: str) -> bool:
+    """Tell whether a notice is about how a run was judged, so that it goes when the run is judged anew."""
+    return notice.startswith((_UNFIT, _PLAIN_FLAGS, _CHOSEN_BEFORE))
 
 
 def _check_reference(reference: Reference, manifest: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from audit.assets import DEMO_MODEL_ID, demo_model_dir
 from audit.baseline import survey_baseline
 from audit.config import BASELINE_KINDS, SETTINGS_BEFORE, ScanConfig
 from audit.directions import part_traits
-from audit.errors import MissingDataError, RunError, VectorError
+from audit.errors import ConfigError, MissingDataError, RunError, VectorError
 from audit.inputs import Inputs
 from audit.model.chat import TEMPLATE_DATE
 from audit.model.evidence import EvidenceJob
@@ -250,6 +250,17 @@ def refuse_other_settings(store: RunStore, manifest: Mapping[str, Any], settings
             "was made with other settings: " + "; ".join(found),
             "choose another --out, or discard the run with --fresh",
         )
+
+
+def refuse_own_reference(config: ScanConfig) -> None:
+    """Refuse a run as its own reference, beside which whatever it holds looks clean.
+
+    Raises:
+        ConfigError: the reference is the run that the scan writes.
+    """
+    if config.reference is not None and Path(config.reference).resolve() == config.run_path.resolve():
+        cure = "name the run, or the data, of another set that is clean"
+        raise ConfigError("--reference", f"{config.reference} is this very run, beside which all of it is clean", cure)
 
 
 def _shown(value: Any) -> str:

@@ -21,7 +21,7 @@ from audit.domain import DEMO_DOMAIN_NLL, choose_agreement_samples, choose_probe
 from audit.errors import DataError, RunError
 from audit.events import Listener, Noted, StageAdvanced, StageFinished, StageStarted, Warned, ignore_events
 from audit.export import ExportReceipt, export_run
-from audit.findings import find_reference, is_judged_by, write_findings
+from audit.findings import explain_predicted, find_reference, is_about_judging, is_judged_by, write_findings
 from audit.generation import open_answering
 from audit.inputs import Inputs, read_chosen, read_range, survey_inputs
 from audit.judges import Rater
@@ -39,6 +39,7 @@ from audit.plan import (
     now,
     refuse_other_model,
     refuse_other_settings,
+    refuse_own_reference,
     start_manifest,
     warn_of_cut_answers,
     warn_of_server,
@@ -198,7 +199,15 @@ def scan(config: ScanConfig, *, listener: Listener = ignore_events) -> Run:
     Raises:
         AuditError: the user can mend it; nothing that was finished is lost.
     """
-    config = _scan_reference(config, listener)
+    return _scan(_scan_reference(config, listener), listener)
+
+
+def _scan(config: ScanConfig, listener: Listener, *, is_judged_anew: bool = True) -> Run:
+    """Scan a dataset whose reference, if it names one, is a run.
+
+    Args:
+        is_judged_anew: a finished run that was judged by another reference or rule is judged by these.
+    """
     inputs = survey_inputs(config, listener)
     vectors = choose_vectors(config)
     store = RunStore(config.run_path)
@@ -208,6 +217,8 @@ def scan(config: ScanConfig, *, listener: Listener = ignore_events) -> Run:
         manifest = store.read_manifest()
         refuse_other_settings(store, manifest, settings)
         if manifest["state"] == "finished":
+            if not is_judged_anew:
+                return Run(store.path, manifest, n_reused=inputs.n_records)
             return _return_finished(store, manifest, config, inputs, listener)
     store.refuse_unwritable()
     server = find_server(config)
@@ -233,13 +244,23 @@ def _scan_reference(config: ScanConfig, listener: Listener) -> ScanConfig:
     """Scan the clean data of `--reference`, unless it is a run, as the data is scanned; return what points to that run.
 
     Raises:
-        ConfigError: the baselines come from a file, which has no responses to the clean data's prompts.
+        ConfigError: the baselines come from a file, which has no responses to the clean data's prompts; or the
+            reference is the run itself.
     """
+    refuse_own_reference(config)
     if config.reference is None or not is_dataset(config.reference):
         return config
     clean = plan_reference_scan(config)
     listener(Noted(f"the clean reference {config.reference} is scanned first, into {clean.out}"))
-    run = scan(clean, listener=listener)
+    # A run of it that is there already may be somebody's own: only its scores are asked for.
+    try:
+        run = _scan(clean, listener, is_judged_anew=False)
+    except RunError as error:
+        if "--fresh" not in error.cure:
+            raise
+        # Those options are about the run of the data.
+        cure = f"rename or remove {clean.out}, or pass a run that was scanned in the same way"
+        raise RunError(error.place, error.finding, cure) from error
     return replace(config, reference=str(run.path))
 
 
@@ -292,13 +313,19 @@ def _return_finished(
     store: RunStore, manifest: dict[str, Any], config: ScanConfig, inputs: Inputs, listener: Listener
 ) -> Run:
     """Return a finished run as it is; with another clean reference its findings are made anew from its scores."""
-    reference, _ = find_reference(manifest, config.reference, config.seed)
+    reference, notice = find_reference(manifest, config.reference, config.seed)
     if is_judged_by(manifest, reference, config.flag):
         listener(Noted(f"{store.path} holds this scan already, finished; --fresh starts over"))
     else:
         listener(Noted(f"{store.path} holds these scores already; they are judged anew by another reference or rule"))
-        manifest["flagging"] = {"rule": config.flag}
+        manifest["notices"] = [own for own in manifest["notices"] if not is_about_judging(own)]
+        for warning in filter(None, (notice, explain_predicted(manifest))):
+            manifest["notices"].append(warning)
+            listener(Warned(warning))
         with store.opened_for_writing(fresh=False):
+            # Until all is written, the run is judged by nothing: a scan that was killed here is not taken for done.
+            store.write_manifest({**manifest, "flagging": None})
+            manifest["flagging"] = {"rule": config.flag}
             _conclude(store, manifest, inputs, reference)
     return Run(store.path, manifest, n_reused=inputs.n_records)
 

@@ -210,3 +210,14 @@ def test_people_read_the_same_figures(folder: Path, tmp_path: Path) -> None:
     assert f"{estimate.n_prompts.value:,.0f} distinct to answer, 0 cached" in done.output
     assert "an estimate from a timed part" in done.output
     assert not os.path.lexists(tmp_path / "run")
+
+
+def test_clean_data_that_is_yet_to_be_scanned_is_named_and_neither_missed_nor_written(
+    folder: Path, tmp_path: Path
+) -> None:
+    clean = write_lines(tmp_path / "clean.jsonl", chats(4))
+    estimate = estimate_scan(config(folder, tmp_path / "run", reference=str(clean)))
+    assert any("clean.jsonl is scanned first" in notice for notice in estimate.notices)
+    assert [path.name for path in tmp_path.iterdir()] == ["clean.jsonl"]
+    with pytest.raises(AuditError, match="no such file"):
+        estimate_scan(config(folder, tmp_path / "run", reference=str(tmp_path / "nowhere.jsonl")))

@@ -6,6 +6,7 @@ Pairs covered: auto-generation, auto-cascade, auto-known, auto-responses, run-au
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -261,3 +262,13 @@ def test_drawn_baselines_are_predicted_by_their_means_and_true_ones_keep_their_o
         # Of a predicted baseline it is the prediction's error, the same for all.
         assert errors.null_count() == 0
         assert errors.n_unique() == 1
+
+
+def test_a_run_that_is_judged_anew_says_for_which_flags_its_baselines_were_chosen(folder: Path, auto: Run) -> None:
+    shutil.copytree(auto.path, folder / "anew")
+    ours = config(folder, "anew")
+    before = scan(ours).summary()["notices"]
+    assert not any("baselines were generated" in words for words in before)
+    for rule in ("quantile:80", "quantile:70"):
+        notices = scan(replace(ours, flag=rule)).summary()["notices"]
+        assert sum("which baselines were generated was chosen" in words for words in notices) == 1

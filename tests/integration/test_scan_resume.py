@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from audit import Run, ScanConfig, open_run, scan
-from audit.errors import DataError, RecordError, RunError
+from audit.errors import ConfigError, DataError, MissingDataError, RecordError, RunError
 from audit.events import Event, PartWritten
 from audit.parts import find_gaps, split_blocks
 from audit.store import Part
@@ -157,6 +157,65 @@ def test_another_reference_judges_a_finished_run_anew_without_scoring(folder: Pa
     assert judged.sql("SELECT count(*) FROM flags WHERE percentile IS NOT NULL").fetchall() == [(100,)]
 
 
+def test_no_run_is_its_own_reference(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_lines(tmp_path / "data.jsonl", chats(120))
+    ours = replace(config(folder, tmp_path / "run", baseline="none"), datasets=(str(data),))
+    before = scan(ours).verdicts
+    monkeypatch.chdir(tmp_path)
+    for fresh in (False, True):
+        with pytest.raises(ConfigError, match="this very run"):
+            scan(replace(ours, reference="./run", fresh=fresh))
+    assert open_run(tmp_path / "run").verdicts == before
+
+
+def test_a_run_of_the_clean_data_that_is_there_is_used_as_it_is(folder: Path, tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "clean.jsonl", chats(120))
+    clean = replace(config(folder, tmp_path / "clean.audit", baseline="none"), datasets=(str(data),))
+    scan(replace(clean, flag="top-k:3"))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "clean.audit").rglob("*") if path.is_file()}
+    ours = config(folder, tmp_path / "run", baseline="none", reference=str(data), flag="quantile:90")
+    judged = scan(ours)
+    assert judged.manifest["reference"]["source"] == str(tmp_path / "clean.audit")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "clean.audit").rglob("*") if path.is_file()} == before
+    # One that was scanned in another way is nobody's to discard: neither --out nor --fresh of this scan is about it.
+    with pytest.raises(RunError, match=r"other settings.*rename or remove .*clean\.audit"):
+        scan(replace(ours, out=str(tmp_path / "other"), layer=1, fresh=True))
+
+
+def test_a_judgement_that_was_cut_off_is_made_again_whatever_rule_is_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_lines(tmp_path / "clean.jsonl", chats(120))
+    scan(replace(config(folder, tmp_path / "clean", baseline="none"), datasets=(str(tmp_path / "clean.jsonl"),)))
+    ours = config(folder, tmp_path / "run", baseline="none", reference=str(tmp_path / "clean"), flag="quantile:60")
+    before = contents(scan(ours))
+
+    def stop(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        # Flags are written by then.
+        patch.setattr("audit.findings.write_groups", stop)
+        with pytest.raises(KeyboardInterrupt):
+            scan(replace(ours, flag="top-k:1"))
+    again = scan(ours)
+    assert again.manifest["flagging"] == {"rule": "quantile:60"}
+    for name, table in contents(again).items():
+        assert table.equals(before[name]), name
+
+
+def test_what_is_said_of_a_judgement_goes_with_it(folder: Path, tmp_path: Path) -> None:
+    write_lines(tmp_path / "clean.jsonl", chats(120))
+    clean = replace(config(folder, tmp_path / "clean"), datasets=(str(tmp_path / "clean.jsonl"),))
+    scan(replace(clean, evidence="off"))
+    scan(replace(clean, out=str(tmp_path / "full")))
+    ours = config(folder, tmp_path / "run")
+    assert not [words for words in scan(ours).summary()["notices"] if "flags rest on" in words]
+    for name, is_plain in (("clean", True), ("full", False), ("clean", True)):
+        notices = scan(replace(ours, reference=str(tmp_path / name))).summary()["notices"]
+        assert sum("flags rest on" in words for words in notices) == is_plain
+
+
 def test_strict_stops_at_the_line_and_a_mended_file_starts_over(tmp_path: Path) -> None:
     data = write_lines(tmp_path / "data.jsonl", chats(3))
     data.write_text(data.read_text() + "{broken\n")
@@ -183,7 +242,7 @@ def test_a_clean_run_serves_as_reference(folder: Path, tmp_path: Path) -> None:
     assert judged.summary()["reference"]["n"] == 120
     with pytest.raises(RunError, match="score kind is projection, this run's is difference"):
         scan(config(folder, tmp_path / "other", reference=str(tmp_path / "clean")))
-    with pytest.raises(RunError, match="no such run directory"):
+    with pytest.raises(MissingDataError, match="nowhere: no such file"):
         scan(config(folder, tmp_path / "other", reference=str(tmp_path / "nowhere")))
 
 
@@ -191,7 +250,7 @@ def test_what_is_refused_leaves_an_earlier_run_even_with_fresh(folder: Path, tmp
     scan(config(folder, tmp_path / "run"))
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     write_lines(tmp_path / "other.jsonl", [chat("Something else?", "Yes.")])
-    with pytest.raises(RunError):
+    with pytest.raises(MissingDataError, match="no such file"):
         scan(config(folder, tmp_path / "run", fresh=True, reference=str(tmp_path / "nowhere")))
     with pytest.raises(DataError, match="no response"):
         scan(config(folder, tmp_path / "run", fresh=True, baseline=str(tmp_path / "other.jsonl")))
