@@ -26,7 +26,9 @@ MIN_TAIL = 50
 """Fewer scores than this in the tail fit nothing: ranks are all there is."""
 
 RANKED = 10
-"""Clean scores at or above a value from which on its rank is its p-value."""
+RANKED_SHARE = 0.01
+"""Where so many clean scores, or this share of them, are at or above a value, its rank is its p-value: how many values
+have a p-value of at most .01 is counted against that (`surplus`), and no tail must add to them."""
 
 _HEAVIEST = 0.9
 """From a shape of 1 on a tail has no mean, which is what it is fitted by."""
@@ -78,7 +80,8 @@ def clean_p(values_n: Floats, clean_sorted: Floats) -> NDArray[np.float64]:
     p = exceedance_p(values, clean)
     tail = fit_tail(clean)
     if tail is not None:
-        is_beyond = p < (RANKED + 1) / (clean.size + 1)
+        n_ranked = min(RANKED, int(RANKED_SHARE * (clean.size + 1) + 1e-9))
+        is_beyond = p < (n_ranked + 0.5) / (clean.size + 1)
         beyond = np.maximum(tail.exceedance(values[is_beyond]), np.finfo(np.float64).tiny)
         # A rank holds whatever the distribution: a tail that was taken too heavy must not take from it.
         p[is_beyond] = np.minimum(p[is_beyond], beyond)

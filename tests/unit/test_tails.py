@@ -67,3 +67,15 @@ def test_many_looks_are_paid_for() -> None:
     assert any_of(np.asarray([1.0, 0.0, 1e-12]), 4).tolist() == pytest.approx([1.0, 0.0, 4e-12])
     assert one_of(0.03, 4) == pytest.approx(1 - 0.97**0.25)
     assert one_of(1.0, 4) == 1.0
+
+
+@pytest.mark.parametrize("m", [500, 700, 5_000])
+def test_as_many_have_a_p_value_of_a_twentieth_and_a_hundredth_as_ranks_say(m: int) -> None:
+    # The surplus of unusual records is tested against ranks, whatever tail is fitted beyond them.
+    generator = np.random.default_rng(m)
+    for _ in range(20):
+        clean, values = np.sort(np.exp(generator.normal(size=m))), np.exp(generator.normal(size=5_000))
+        p = clean_p(values, clean)
+        for share in (0.05, 0.01):
+            k = int(share * (m + 1) + 1e-9)
+            assert (p <= share).sum() == (values > clean[-k]).sum()
