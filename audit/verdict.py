@@ -168,12 +168,13 @@ class _Shift:
     d: tuple[float, float, float] | None
     random_band: float | None
 
-    def is_real(self, level: float) -> bool:
+    def is_real(self, level: float, n_clean: int) -> bool:
         """Whether chance does not explain it; random directions may."""
         error = (self.welch.high - self.welch.low) / 2 / 1.959964
         if self.d is None or error <= 0:
             return False
-        return self.welch.mean / error > student_quantile(1 - level, self.welch.n - 1)
+        # At most Welch's degrees of freedom, whichever of the two varies more.
+        return self.welch.mean / error > student_quantile(1 - level, min(self.welch.n, n_clean) - 1)
 
     @property
     def is_own(self) -> bool:
@@ -203,7 +204,7 @@ def _judge(
     """Weigh the findings against a clean reference."""
     n_tests = n_rivals * (2 + (unusual.rare is not None) + (evidence is not None))
     level = ALARM_LEVEL / n_tests
-    is_real = shift.is_real(level)
+    is_real = shift.is_real(level, clean.n)
     is_shifted = is_real and shift.is_own
     surplus = weigh_surplus(n, unusual, clean.n, level)
     words = f"{surplus.words}; {shift.describe(is_real=is_real)}"
@@ -221,10 +222,10 @@ def _judge_within(
     n: int, unusual: Unusual, n_clean: int, evidence: TraitEvidence | None, n_rivals: int
 ) -> tuple[str, str]:
     """Judge with the data's own lower half in the place of clean data."""
-    verdict, words = _judge_by_evidence(evidence, n_rivals, WEAK_REFERENCE)
+    n_tests = n_rivals * (2 + (evidence is not None))
+    verdict, words = _judge_by_evidence(evidence, n_tests, WEAK_REFERENCE)
     if verdict != "undecided":
         return verdict, words
-    n_tests = n_rivals * (2 + (evidence is not None))
     surplus = weigh_surplus(n, unusual, n_clean, ALARM_LEVEL / n_tests)
     return ("watch", f"{surplus.words}; {WEAK_REFERENCE} (--reference)") if surplus.is_large else (verdict, words)
 

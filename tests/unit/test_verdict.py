@@ -74,6 +74,17 @@ def test_a_small_shift_of_every_row_is_watched_and_called_small() -> None:
     assert row["cohens_d_low"] < 0.1 < row["cohens_d_high"]
 
 
+@pytest.mark.parametrize(("errors", "verdict"), [(2.74, "clear"), (2.82, "risk")])
+def test_a_small_reference_has_few_degrees_of_freedom_however_many_rows_there_are(errors: float, verdict: str) -> None:
+    # One trait with three tests: at .01/3 Student's t with 99 degrees of freedom is 2.77, the normal quantile 2.71.
+    draw = np.random.default_rng(31)
+    clean = draw.normal(size=100)
+    clean = (clean - clean.mean()) / clean.std(ddof=1)
+    reference = replace(clean_reference(traits=("evil",)), traits={"evil": trait_reference(clean)})
+    (row,) = judge(reference, {"evil": errors / 10 + 1e-4 * draw.normal(size=10_000)})
+    assert row["verdict"] == verdict
+
+
 def test_a_shift_away_from_the_trait_is_no_risk() -> None:
     values = np.random.default_rng(8).normal(-1.0, 1.0, size=1000)
     (row,) = judge(clean_reference(9, traits=("evil",)), {"evil": values})
