@@ -23,7 +23,7 @@ from audit.known import KnownTurn, KnownTurns, Prediction, ResponseTable, load_p
 from audit.parts import find_gaps, split_blocks
 from audit.plan import Plan
 from audit.predict import cross_fit
-from audit.reference import UNUSUAL_SHARE, CleanTurns, Reference, find_moments
+from audit.reference import CleanTurns, Reference, find_moments
 from audit.responses import read_responses
 from audit.risk import FlagRule, Moments
 from audit.rules import Rule, parse_rule
@@ -33,6 +33,7 @@ from audit.score import FLAG_PERCENTILE
 from audit.shard import BLOCK_ROWS, score_turns
 from audit.states import ScoringJob, TurnState
 from audit.store import PREDICTION, RESPONSES, Part, RunStore, write_table
+from audit.surplus import UNUSUAL_SHARE
 
 
 def choose_baselines(

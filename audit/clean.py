@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from audit.differences import read_difference_ids, read_differences
 from audit.errors import RunError
 from audit.query import open_connection
 from audit.query.relations import PREDICTED, list_manifest_traits, quote_text, score_kind
@@ -37,6 +37,7 @@ from audit.reference import (
     describe_turns,
 )
 from audit.risk import Moments, measures_both
+from audit.scatter import measure_scatter
 from audit.schema import SCORED_SIDES
 from audit.store import ROW_GROUP_ROWS, SAMPLE_SCORES, RunStore
 from audit.wide import RunScores, gather_scores, group_parts, read_sample_ids
@@ -128,7 +129,7 @@ def reference_from_run(path: Path, *, seed: int) -> Reference:
 
 
 def reference_within(store: RunStore, manifest: Mapping[str, Any], wide: Path, *, seed: int) -> Reference | None:
-    """Make a reference from a run's own lower half; None where too few records have scores, or they do not vary."""
+    """Make a reference from a run's own lower half; None where too few records have scores, or it does not vary."""
     kept = _choose_records(store, manifest, wide, seed)
     n = len(kept.ids)
     if n < MIN_REFERENCE_ROWS:
@@ -141,15 +142,19 @@ def reference_within(store: RunStore, manifest: Mapping[str, Any], wide: Path, *
         centre = _median_and_mad(own.score_t)
         if centre is None:
             return None
+        plain = own.mirrored(own.score_t).describe_scores()
         combined = None
         if moments is not None:
             own_moments = moments[vector["trait"]]
             mirrored = own.mirrored(own_moments.combine(own.difference_t, own.z_t))
             combined = CombinedTurns(own_moments, mirrored.describe_scores())
+        if min(turns.sd for turns in (plain, *([combined.clean] if combined else []))) == 0:
+            # Where half of all scores are one number, every other one would seem unusual.
+            return None
         traits[vector["trait"]] = TraitReference(
             layer=vector["layer"],
             vector_sha256=vector["sha256"],
-            plain=own.mirrored(own.score_t).describe_scores(),
+            plain=plain,
             mean=centre[0],
             sd=centre[1],
             n=n,
@@ -164,29 +169,21 @@ def measure_differences(store: RunStore, sample_ids: NDArray[np.int64]) -> Clean
     Args:
         sample_ids: the records that count, rising.
     """
-    total: Any = 0
-    products: Any = 0
-    n = 0
-    for part in store.parts():
-        table = pq.read_table(store.table_path("differences", part))
-        is_own = pc.and_(pc.is_in(table["side"], pa.array(SCORED_SIDES)), pc.equal(table["part"], "answer"))
-        table = table.filter(pc.and_(is_own, pc.is_in(table["sample_id"], pa.array(sample_ids))))
-        if table.num_rows == 0:
-            continue
-        vectors_tr = table["difference"].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
-        _, row_t = np.unique(table["sample_id"].to_numpy(), return_inverse=True)
-        vectors_nr = np.zeros((row_t.max() + 1, vectors_tr.shape[1]))
-        np.add.at(vectors_nr, row_t, vectors_tr.astype(np.float64))
-        vectors_nr /= np.bincount(row_t)[:, None]
-        total = total + vectors_nr.sum(axis=0)
-        products = products + vectors_nr.T @ vectors_nr
-        n += len(vectors_nr)
-    if n < MIN_REFERENCE_ROWS:
+    ids, start = read_difference_ids(store), 0
+
+    def read_own() -> Iterator[NDArray[np.float32]]:
+        nonlocal start
+        for vectors_nr in read_differences(store):
+            stop = start + len(vectors_nr)
+            yield vectors_nr[np.isin(ids[start:stop], sample_ids)]
+            start = stop
+
+    found = measure_scatter(read_own())
+    if found is None or found.n < MIN_REFERENCE_ROWS:
         return None
-    mean_r = total / n
-    covariance_rr = (products - n * np.outer(mean_r, mean_r)) / (n - 1)
+    covariance_rr = found.covariance_rr * (found.n / (found.n - 1))
     rows = tuple(tuple(float(f"{value:.6g}") for value in row) for row in covariance_rr)
-    return CleanDifferences(tuple(float(f"{value:.6g}") for value in mean_r), rows, n)
+    return CleanDifferences(tuple(float(f"{value:.6g}") for value in found.mean_r), rows, found.n)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from audit.reference import UNUSUAL_SHARE, CleanTurns, TraitReference, TraitRisks, TraitScores
+from audit.reference import CleanTurns, TraitReference, TraitRisks, TraitScores
 from audit.risk import Moments
 from audit.rules import Rule
 from audit.schema import FLAGS
 from audit.score import benjamini_hochberg, percentile_of
 from audit.store import ROW_GROUP_ROWS
+from audit.surplus import UNUSUAL_SHARE
 from audit.tails import any_of, clean_p, one_of
 
 NAMED_SHARE = 0.5
@@ -31,6 +32,11 @@ NAMED_SHARE = 0.5
 
 Traits go together, so that a record full of one passes for a little of the others.
 """
+
+_OUTSIDE = "outside the model's domain"
+_NOTHING_TO_HOLD_AGAINST = (
+    "nothing to hold it against: no clean reference, and the run's own scores are too few or too much alike"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +225,8 @@ def flag_trait(
             # A score of one's own choice needs nothing to be held against.
             flagged = (risk >= rule.level) & records.judged_n[own] & ~records.predicted_n[own]
             columns["flagged"] = flagged if rule.kind == "absolute" else np.zeros(own.size, dtype=bool)
-            reasons = np.where(
-                columns["flagged"], rule.words, "nothing to hold it against: too few records have scores"
-            )
+            reasons = np.where(columns["flagged"], rule.words, _NOTHING_TO_HOLD_AGAINST)
+            reasons = np.where(records.judged_n[own], reasons, _OUTSIDE)
             columns["reason"] = pa.array(reasons, pa.string())
         else:
             columns |= _compare(own, risk, p_n[own], clean, decision, records)
@@ -314,13 +319,15 @@ def _explain(
     for place in np.flatnonzero(records.predicted_n[own]).tolist():
         reasons[place] = "its baseline is predicted: a flag was found too unlikely to generate one"
     for place in np.flatnonzero(~records.judged_n[own]).tolist():
-        reasons[place] = "outside the model's domain"
+        reasons[place] = _OUTSIDE
     places = np.flatnonzero(columns["flagged"])
     z, q = (columns[name].to_numpy(zero_copy_only=False)[places] for name in ("z", "q_value"))
     words = decision.rule.words
     for i, place in enumerate(places.tolist()):
         more = "" if parts is None else f"; {_describe_parts(float(parts[0][i]), float(parts[1][i]))}"
-        reasons[place] = f"{words}: {z[i]:+.1f} SD of clean turns, q = {q[i]:.2g}{more}"
+        # Clean turns that are all alike have no standard deviation.
+        height = f"{z[i]:+.1f} SD of clean turns" if np.isfinite(z[i]) else "above clean turns, which do not vary"
+        reasons[place] = f"{words}: {height}, q = {q[i]:.2g}{more}"
     return pa.array(reasons, pa.string())
 
 

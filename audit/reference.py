@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from audit.errors import RunError
 from audit.query.relations import list_manifest_traits
 from audit.risk import Moments, measures_both
+from audit.surplus import UNUSUAL_SHARE
 
 MAX_REFERENCE_ROWS = 20_000
 """Records of a reference that are kept: as many as the published threshold came from."""
@@ -28,9 +29,6 @@ MIN_REFERENCE_ROWS = 100
 
 MIN_BAND_TURNS = 200
 """Turns of a language or a length band from which on it has a mean and a standard deviation of its own."""
-
-UNUSUAL_SHARE = 0.05
-"""Share of clean turns beyond the published threshold, the 95th percentile (arXiv 2507.21509, appendix K)."""
 
 CLEAN, WITHIN = "clean", "within"
 """Kinds of reference: a clean dataset; the lower half of the run's own scores and its mirror image."""

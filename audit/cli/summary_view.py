@@ -295,7 +295,7 @@ def _unnamed(row: Mapping[str, Any]) -> str:
 
 def _reference(reference: Mapping[str, Any] | None) -> str:
     if reference is None:
-        return "none, and too few scores to hold against themselves; name clean data with --reference"
+        return "none, and no scores that can stand in for one; name clean data with --reference"
     if reference.get("kind") == "within":
         return (
             f"{one_line(str(reference['source']))} ({count_noun(reference['n'], 'record')}): weaker than clean data, "

@@ -22,7 +22,6 @@ from audit.demo.world import Row, write_rows
 from audit.differences import read_differences
 from audit.flag import Records, decide, measure_p, measure_z
 from audit.reference import (
-    UNUSUAL_SHARE,
     CleanDifferences,
     CombinedTurns,
     Reference,
@@ -36,7 +35,7 @@ from audit.run import Run, scan
 from audit.schema import RANDOM_DIRECTIONS
 from audit.shifts import DifferenceMoments, random_shift_band
 from audit.store import RunStore
-from audit.surplus import RARE_SHARE
+from audit.surplus import RARE_SHARE, UNUSUAL_SHARE
 from audit.verdict import judge_traits
 
 Floats = npt.NDArray[np.float64]

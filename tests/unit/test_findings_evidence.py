@@ -417,3 +417,33 @@ def test_nothing_is_left_beside_the_findings(tmp_path: Path, reference: Referenc
     judge(run, reference)
     assert not list(run.glob("*.part"))
     assert len(read_sample_ids(run / "sample_scores.parquet")) == 120
+
+
+def draw_tied(n: int, n_tied: int) -> list[FakeRecord]:
+    draw = np.random.default_rng(5)
+    scores = [0.0] * n_tied + draw.uniform(0.5, 3.0, size=n - n_tied).tolist()
+    return [FakeRecord(turns=[FakeTurn(scores={trait: (own, 0.0) for trait in TRAITS})]) for own in scores]
+
+
+def test_a_run_half_of_whose_scores_are_one_number_is_no_reference_for_itself(tmp_path: Path) -> None:
+    manifest = judge(run_of(tmp_path, draw_tied(300, 160), evidence=None))
+    assert manifest["reference"] is None
+    assert {row["verdict"] for row in manifest["verdicts"]} == {"undecided"}
+    with open_connection(tmp_path / "a.audit") as connection:
+        found = connection.execute("SELECT DISTINCT flagged, z, reason FROM flags").fetchall()
+    assert [row[:2] for row in found] == [(False, None)]
+    assert "too few or too much alike" in found[0][2]
+    # With fewer ties the lower half tells how far the others lie.
+    manifest = judge(run_of(tmp_path, draw_tied(300, 120), "b", evidence=None))
+    assert manifest["reference"]["kind"] == "within"
+
+
+def test_records_outside_the_models_domain_say_so_without_any_reference(tmp_path: Path) -> None:
+    run = run_of(tmp_path, CLEAN[:30])
+    store = RunStore(run)
+    manifest = store.read_manifest()
+    manifest["domain"] |= {"in_domain": False, "out_share": 1.0}
+    store.write_manifest(manifest)
+    judge(run)
+    with open_connection(run) as connection:
+        assert connection.execute("SELECT DISTINCT reason FROM flags").fetchall() == [("outside the model's domain",)]

@@ -216,6 +216,7 @@ def test_few_equal_or_missing_scores_give_rows_without_nan(rule: str, values: li
         _, rows = flag({"evil": np.asarray(values), "kind": np.zeros(len(values))}, reference, rule)
         for row in (row for own in rows.values() for row in own):
             assert all(value == value for value in row.values())
+            assert "nan" not in (row["reason"] or "")
             assert row["q_value"] is None or 0 <= row["q_value"] <= 1
 
 
