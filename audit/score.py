@@ -127,35 +127,6 @@ def rank_auc(scores_n: Floats, labels_n: NDArray[np.bool_]) -> float:
     return float((midranks(scores)[labels].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
 
 
-@dataclass(frozen=True, slots=True)
-class AucInterval:
-    """An area under the ROC curve and its 95 % interval, all within 0 to 1."""
-
-    auc: float
-    low: float
-    high: float
-
-
-def auc_interval(scores_n: Floats, labels_n: NDArray[np.bool_]) -> AucInterval:
-    """Return `rank_auc` with DeLong's 95 % interval; there are finite scores of both labels, at least two of each.
-
-    Where the two do not overlap DeLong's variance is zero, though that may be chance: then the bound is the one at
-    which as many independent pairs as the smaller label has would all be in order with probability .025.
-
-    Source: DeLong, DeLong and Clarke-Pearson 1988, with midranks (Sun and Xu 2014), so in n log n.
-    """
-    scores, labels = np.asarray(scores_n, dtype=np.float64), np.asarray(labels_n, dtype=bool)
-    one, other = scores[labels], scores[~labels]
-    # Shares of the other label below each score, ties counted half.
-    above_one = (midranks(scores)[labels] - midranks(one)) / other.size
-    below_other = 1.0 - (midranks(scores)[~labels] - midranks(other)) / one.size
-    auc = float(above_one.mean())
-    half = 1.959964 * float(np.sqrt(above_one.var(ddof=1) / one.size + below_other.var(ddof=1) / other.size))
-    if auc in (0.0, 1.0):
-        half = 1.0 - 0.025 ** (1.0 / min(one.size, other.size))
-    return AucInterval(auc, max(auc - half, 0.0), min(auc + half, 1.0))
-
-
 def midranks(values_n: Floats) -> NDArray[np.float64]:
     """Return ranks from 1, ties at their mean."""
     _, inverse, counts = np.unique(np.asarray(values_n, dtype=np.float64), return_inverse=True, return_counts=True)

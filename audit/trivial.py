@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from audit.query import open_connection
-from audit.score import auc_interval
+from audit.retrieval import estimate_auc
 from audit.store import ROW_GROUP_ROWS, RunStore
 
 PREDICTORS = (
@@ -195,9 +195,14 @@ def _predict(values_n: NDArray[np.float64], flagged_n: NDArray[np.bool_]) -> dic
     values_n, flagged_n = values_n[known_n], flagged_n[known_n]
     if min(flagged_n.sum(), (~flagged_n).sum()) < LEAST_ROWS or values_n.min() == values_n.max():
         return None
-    found = auc_interval(values_n, flagged_n)
-    is_less = found.auc < 0.5
-    auc, low, high = (1 - found.auc, 1 - found.high, 1 - found.low) if is_less else (found.auc, found.low, found.high)
+    found = estimate_auc(values_n, flagged_n)
+    # With 20 of each kind there is an interval.
+    if found is None or found.low is None or found.high is None:
+        return None
+    is_less = found.value < 0.5
+    auc, low, high = found.value, found.low, found.high
+    if is_less:
+        auc, low, high = 1 - auc, 1 - high, 1 - low
     return {
         "auc": round(auc, 6),
         "low": round(low, 6),

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from audit.score import (
-    auc_interval,
     benjamini_hochberg,
     cohens_d,
     correlation,
@@ -106,48 +105,6 @@ def test_auc_is_the_chance_that_a_positive_outranks_a_negative(scores, data) -> 
         assert rank_auc(scores, labels) == pytest.approx(np.mean(pairs))
     else:
         assert np.isnan(rank_auc(scores, labels))
-
-
-def delong_by_pairs(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Return the AUC and its standard error from the full table of pairs."""
-    one, other = scores[labels], scores[~labels]
-    pairs = (one[:, None] > other) + 0.5 * (one[:, None] == other)
-    variance = pairs.mean(axis=1).var(ddof=1) / len(one) + pairs.mean(axis=0).var(ddof=1) / len(other)
-    return float(pairs.mean()), float(np.sqrt(variance))
-
-
-@given(st.data())
-def test_the_interval_of_an_auc_is_what_its_pairs_say(data: st.DataObject) -> None:
-    scores = np.asarray(data.draw(st.lists(st.integers(-5, 5), min_size=4, max_size=30)), dtype=float)
-    labels = np.asarray(data.draw(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores))))
-    assume(2 <= labels.sum() <= len(labels) - 2)
-    found = auc_interval(scores, labels)
-    auc, error = delong_by_pairs(scores, labels)
-    assert found.auc == pytest.approx(auc)
-    assert found.auc == pytest.approx(rank_auc(scores, labels))
-    assert 0 <= found.low <= found.auc <= found.high <= 1
-    if auc not in (0.0, 1.0):
-        assert found.low == pytest.approx(max(auc - 1.959964 * error, 0.0), abs=1e-9)
-        assert found.high == pytest.approx(min(auc + 1.959964 * error, 1.0), abs=1e-9)
-
-
-def test_the_interval_of_an_auc_covers_it_in_about_95_of_100_samples() -> None:
-    draw = np.random.default_rng(11)
-    true = 0.7602  # P(N(1, 1) > N(0, 1)) = Phi(1 / sqrt(2))
-    covered = 0
-    for _ in range(1000):
-        labels = np.arange(160) < 40
-        found = auc_interval(np.round(draw.normal(size=160) + labels, 3), labels)
-        covered += found.low <= true <= found.high
-    assert 0.925 <= covered / 1000 <= 0.97
-
-
-def test_labels_that_do_not_overlap_leave_room_for_chance() -> None:
-    found = auc_interval(np.arange(50.0), np.arange(50) >= 30)
-    assert (found.auc, found.high) == (1.0, 1.0)
-    assert found.low == pytest.approx(0.025 ** (1 / 20))
-    turned = auc_interval(-np.arange(50.0), np.arange(50) >= 30)
-    assert (turned.auc, turned.low, turned.high) == pytest.approx((0.0, 0.0, 1 - found.low))
 
 
 def test_correlation_leaves_out_missing_pairs_and_refuses_constants() -> None:
