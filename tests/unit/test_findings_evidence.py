@@ -422,7 +422,7 @@ def test_nothing_is_left_beside_the_findings(tmp_path: Path, reference: Referenc
 def draw_tied(n: int, n_tied: int) -> list[FakeRecord]:
     draw = np.random.default_rng(5)
     scores = [0.0] * n_tied + draw.uniform(0.5, 3.0, size=n - n_tied).tolist()
-    return [FakeRecord(turns=[FakeTurn(scores={trait: (own, 0.0) for trait in TRAITS})]) for own in scores]
+    return [FakeRecord(turns=[FakeTurn(scores=dict.fromkeys(TRAITS, (own, 0.0)))]) for own in scores]
 
 
 def test_a_run_half_of_whose_scores_are_one_number_is_no_reference_for_itself(tmp_path: Path) -> None:
