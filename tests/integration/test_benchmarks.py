@@ -1,7 +1,7 @@
 """The benchmarks hold together: what they time is the same work, what they count is there, and the files are whole.
 
 Covers: the benchmarks' workload with audit.model (tokens, hidden, evidence); gpu.py and evidence.py from end to end on
-a tiny model.
+a tiny model, findings.py on a small run.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from audit.model.tokens import tokenize_turns
 from audit.model.turns import TokenizedTurn
+from audit.store import RunStore
 from tests.benchmarks import evidence, gpu
 from tests.benchmarks.__main__ import PARTS
 from tests.benchmarks.bars import BARS, judge
 from tests.benchmarks.exactness import compare_with_oracle, count_differing
+from tests.benchmarks.findings import measure, write_run
 from tests.benchmarks.part import run_part
 from tests.benchmarks.scoring import score_ours, score_reference
 from tests.benchmarks.workload import (
@@ -107,6 +110,20 @@ def test_the_evidence_benchmark_measures_all_its_ids_on_a_tiny_model() -> None:
     assert set(found.values) == wanted
     assert all(value is not None and np.isfinite(value) for value in found.values.values())
     assert all(bar.id in part.ids for bar in BARS if bar.id.startswith("E"))
+
+
+def test_the_findings_benchmark_finds_what_it_plants_and_measures_all_its_ids(tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "large.audit")
+    write_run(store.path, 2_000, 1_000)
+    found = measure(store, 2_000)
+    (part,) = [part for part in PARTS if part.module == "findings"]
+    assert set(found.values) == set(part.ids)
+    assert all(value is not None and np.isfinite(value) and value > 0 for value in found.values.values())
+    flagged_n = pq.read_table(store.sample_scores_path)["flagged"].to_numpy()
+    assert len(flagged_n) == 2_000
+    assert 0.03 < flagged_n.mean() < 0.07
+    # Vectors are those of the first half of the records alone.
+    assert pq.read_table(store.path / "clusters.parquet").num_rows == 1_000
 
 
 def test_a_figure_without_a_bar_is_neither_met_nor_missed() -> None:

@@ -186,6 +186,21 @@ def test_q_values_say_how_many_of_the_more_unusual_are_expected_to_be_clean() ->
         assert best == pytest.approx(expected, rel=1e-4)
 
 
+def test_q_values_hold_for_every_trait_of_a_record_and_where_many_are_alike() -> None:
+    values, reference = mixture(7)
+    # One decimal: few scores, many records each.
+    tied = {name: np.round(own, 1) for name, own in values.items()}
+    _, rows = flag(tied, reference, "fdr:0.05")
+    corrected = {name: 1 - (1 - np.asarray([row["p_value"] for row in own])) ** 4 for name, own in rows.items()}
+    smallest = np.sort(np.min(list(corrected.values()), axis=0))
+    # Of all cuts that take a record in: expected clean ones among those within, at the best of them.
+    fdr_at = smallest * len(smallest) / np.searchsorted(smallest, smallest * (1 + 1e-6), side="right")
+    for name, own_p in corrected.items():
+        for p, row in zip(own_p[:200], rows[name], strict=False):
+            within = fdr_at[smallest >= p * (1 - 1e-6)]
+            assert row["q_value"] == pytest.approx(min(1.0, within.min(initial=1.0)), rel=1e-4)
+
+
 def test_the_expected_number_of_false_flags_bounds_what_clean_rows_give() -> None:
     generator = np.random.default_rng(5)
     n_turns = generator.integers(1, 4, size=3_000)
