@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit import differences
 from audit.clean import reference_from_run
 from audit.differences import read_differences
 from audit.findings import write_findings
@@ -193,3 +194,19 @@ def test_a_sample_has_the_mean_difference_of_the_answers_it_is_trained_towards(t
     pq.write_table(pa.table(table, schema=differences_schema(64)), store.table_path("differences", part))
     (block,) = read_differences(store)
     assert block.tolist() == [[1.5] * 64, [5.0] * 64]
+
+
+def test_differences_of_many_parts_come_in_order_in_larger_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(differences, "_BLOCK_ROWS", 4)
+    run = make_run(tmp_path / "a.audit", [scored(0.1)] * 8, dataset=tmp_path / "a.jsonl", is_finished=False)
+    store = RunStore(run)
+    for part in store.parts():
+        ids = list(range(part.start, part.stop))
+        vectors = [np.full(64, i, np.float16) for i in ids]
+        keys = {"side": ["response"] * len(ids), "turn": [1] * len(ids), "part": ["answer"] * len(ids)}
+        table = pa.table({"sample_id": ids, **keys, "difference": vectors}, schema=differences_schema(64))
+        pq.write_table(table, store.table_path("differences", part))
+    assert [block[:, 0].tolist() for block in read_differences(store)] == [[0, 1, 2, 3, 4, 5], [6, 7]]
+    assert differences.read_difference_ids(store).tolist() == list(range(8))
