@@ -171,7 +171,8 @@ def _facts(values: Mapping[str, Any], *, has_evidence: bool) -> Table:
             grid.add_row("by turns", by_turns)
         if values["counts"].get("n_near_flagged"):
             grid.add_row("near flags", _near_flagged(values["counts"]))
-        for number, row in enumerate(values.get("unnamed_directions") or []):
+        told = [row for row in values.get("unnamed_directions") or [] if row["high_keywords"] or row["low_keywords"]]
+        for number, row in enumerate(told):
             grid.add_row("unnamed" if number == 0 else "", _unnamed(row))
         grid.add_row("reference", _reference(values["reference"]))
     goes_with = _goes_with(values["correlations"])

@@ -14,7 +14,7 @@ import pytest
 
 from audit.clean import reference_from_run
 from audit.errors import RunError
-from audit.findings import find_reference, write_findings
+from audit.findings import find_reference, is_judged_by, write_findings
 from audit.inputs import Inputs
 from audit.pooling import RunEvidence, pool_evidence
 from audit.query import open_connection, read_batches, run_named
@@ -447,3 +447,18 @@ def test_records_outside_the_models_domain_say_so_without_any_reference(tmp_path
     judge(run)
     with open_connection(run) as connection:
         assert connection.execute("SELECT DISTINCT reason FROM flags").fetchall() == [("outside the model's domain",)]
+
+
+def test_clean_data_is_the_same_wherever_its_run_lies(tmp_path: Path, reference: Reference) -> None:
+    run = run_of(tmp_path, draw_records(30, 6))
+    manifest = judge(run, reference) | {"flagging": {"rule": "quantile:95"}}
+    moved = replace(reference, source="elsewhere/clean.audit")
+    assert is_judged_by(manifest, moved, "quantile:95")
+    assert not is_judged_by(manifest, moved, "fdr:0.05")
+    assert not is_judged_by(manifest, None, "quantile:95")
+    one_row_less = replace(reference, n=reference.n - 1)
+    assert not is_judged_by(manifest, one_row_less, "quantile:95")
+    # Held against itself is held against no clean reference.
+    within = manifest | {"reference": {"source": "itself", "kind": "within", "n": 30, "sha256": "0"}}
+    assert is_judged_by(within, None, "quantile:95")
+    assert not is_judged_by(within, reference, "quantile:95")

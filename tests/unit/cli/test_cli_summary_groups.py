@@ -58,6 +58,12 @@ def test_the_first_three_unnamed_directions_are_shown_with_their_words(tmp_path:
     assert [row["direction_id"] for row in values["unnamed_directions"]] == [0, 1, 2]
 
 
+def test_directions_without_a_word_are_not_shown(tmp_path: Path) -> None:
+    text, values = summarise(tmp_path, {}, [{"spread": 2.0, "high_keywords": [], "low_keywords": []}])
+    assert len(values["unnamed_directions"]) == 1
+    assert "unnamed" not in text
+
+
 def test_a_run_from_before_says_nothing_of_either(tmp_path: Path) -> None:
     text, values = summarise(tmp_path, {}, [])
     assert "nearly" not in text
