@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from audit.clean import reference_from_run
+from audit.clean import measure_differences, reference_from_run
 from audit.errors import RunError
 from audit.findings import find_reference, is_judged_by, write_findings
 from audit.inputs import Inputs
 from audit.pooling import RunEvidence, pool_evidence
 from audit.query import open_connection, read_batches, run_named
 from audit.reference import Reference, load_reference
+from audit.schema import differences_schema
 from audit.store import RunStore
 from audit.summary import count_rows
 from audit.wide import read_sample_ids
@@ -462,3 +464,28 @@ def test_clean_data_is_the_same_wherever_its_run_lies(tmp_path: Path, reference:
     within = manifest | {"reference": {"source": "itself", "kind": "within", "n": 30, "sha256": "0"}}
     assert is_judged_by(within, None, "quantile:95")
     assert not is_judged_by(within, reference, "quantile:95")
+
+
+def test_a_references_difference_vectors_are_measured_over_records_that_count(tmp_path: Path) -> None:
+    draw = np.random.default_rng(9)
+    run = run_of(tmp_path, CLEAN[:150], part_rows=60)
+    vectors: dict[int, list[np.ndarray]] = {}
+    for path in sorted((run / "differences").iterdir()):
+        start, stop = (int(number) for number in path.stem.removeprefix("part-").split("-"))
+        rows = []
+        for sample_id in range(start, stop):
+            for side, turn in (("chosen", 1), ("rejected", 1), *([("chosen", 3)] if sample_id % 3 == 0 else [])):
+                vector = (draw.normal(size=64) + 5.0).astype(np.float16)
+                key = {"sample_id": sample_id, "side": side, "turn": turn, "part": "answer"}
+                rows.append({**key, "difference": vector})
+                if side == "chosen":
+                    vectors.setdefault(sample_id, []).append(vector.astype(float))
+        pq.write_table(pa.Table.from_pylist(rows, schema=differences_schema(64)), path)
+    chosen = np.arange(20, 145)
+    wanted = np.stack([np.mean(vectors[sample_id], axis=0) for sample_id in chosen.tolist()])
+    found = measure_differences(RunStore(run), chosen)
+    assert found is not None
+    assert found.n == 125
+    assert found.mean_r == pytest.approx(wanted.mean(axis=0), rel=1e-5)
+    assert np.allclose(found.covariance_rr, np.cov(wanted.T), rtol=1e-4, atol=1e-5)
+    assert measure_differences(RunStore(run), chosen[:99]) is None
