@@ -117,7 +117,7 @@ def test_missing_numbers_have_a_dash_and_missing_parts_no_line(run: Path) -> Non
     values["counts"] |= {"expected_false_flags": None, "flagged_share": None}
     text = render(values)
     assert "–" in text
-    assert "none, and too few scores to hold against themselves" in text
+    assert "none, and no scores that can stand in for one" in text
     assert "goes with" not in text
 
 
