@@ -208,11 +208,13 @@ def test_few_prompts_are_all_answered(folder: Path, auto: Run, monkeypatch: pyte
 def test_a_reference_from_such_a_run_counts_its_random_rows_and_keeps_predicted_scores(auto: Run) -> None:
     reference = reference_from_run(auto.path, seed=0)
     assert all(trait.n == N_RANDOM for trait in reference.traits.values())
-    assert all(len(trait.plain.predicted_sorted) == N_ROWS for trait in reference.traits.values())
+    n_turns = auto.sql("SELECT count(*) FROM scores WHERE trait = 'evil'").fetchall()[0][0]
+    assert n_turns > N_ROWS
+    assert all(len(trait.plain.predicted_sorted) == n_turns for trait in reference.traits.values())
     scores = auto.sql(
-        """SELECT max(projection_difference) FROM scores WHERE trait = 'evil' AND sample_id IN
+        """SELECT projection_difference FROM scores WHERE trait = 'evil' AND sample_id IN
             (SELECT sample_id FROM turns GROUP BY sample_id HAVING bool_and(baseline_draw = 'random'))
-        GROUP BY sample_id ORDER BY 1"""
+        ORDER BY 1"""
     ).fetchall()
     assert [row[0] for row in scores] == pytest.approx(reference.traits["evil"].plain.scores_sorted, rel=1e-5)
 
@@ -227,7 +229,7 @@ def test_a_damaged_prediction_is_an_error_with_a_cure(folder: Path, auto: Run) -
 
 
 def test_the_cascade_looks_for_the_flags_that_the_run_makes(folder: Path, auto: Run) -> None:
-    run = scan(config(folder, "combined", reference=str(auto.path)))
+    run = scan(config(folder, "combined", reference=str(auto.path), flag="quantile:95"))
     report = run.manifest["baseline"]["auto"]
     # Flags are made from difference and evidence together, not from the score that is shown.
     combined = run.sql("SELECT count(*) FROM flags WHERE abs(risk - projection_difference) > 0.01").fetchall()
@@ -236,7 +238,9 @@ def test_the_cascade_looks_for_the_flags_that_the_run_makes(folder: Path, auto: 
     assert [kind for kind, _ in flagged] == ["difference"]
     # Records that share a prompt with a revealed one have a true baseline too, and so may have a flag.
     assert report["has_reference"]
-    assert 0 < report["n_found"] <= flagged[0][1] <= report["n_found"] + report["n_left"]
+    # What is found passes with a turn; a record of several turns has to pass by more.
+    assert report["n_found"] > 0
+    assert 0.5 * report["n_found"] < flagged[0][1] <= report["n_found"] + report["n_left"]
 
 
 def test_drawn_baselines_are_predicted_by_their_means_and_true_ones_keep_their_own_error(
