@@ -7,12 +7,13 @@
 -- column orthogonal_difference (residual-stream units): the same along what the trait's vector has for itself
 -- column evidence_z: the same of the response's evidence; 0 on average for the model's own responses
 -- column risk: the score that flags are made from
--- column z (standard deviations): risk against the reference
--- column percentile (percent): share of the reference at or below the risk
--- column q_value: Benjamini-Hochberg over the run's samples
+-- column z (standard deviations): risk against the reference's turns
+-- column percentile (percent): share of the reference's turns at or below the risk
+-- column p_value: chance that a clean record of as many turns has this risk or more
+-- column q_value: share of clean records expected among all at least as unusual
 -- column reason: what made the flag
 SELECT sample_id, source, line, trait, projection_difference, orthogonal_difference, evidence_z, risk, z, percentile,
-    q_value, flags.reason
+    p_value, q_value, flags.reason
 FROM flags JOIN samples USING (sample_id)
 WHERE flagged
 ORDER BY z DESC NULLS LAST, risk DESC NULLS LAST, sample_id, trait

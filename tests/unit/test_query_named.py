@@ -28,8 +28,7 @@ NAMES = {
     "top_by_trait", "flagged", "by_source", "by_cluster", "multi_trait", "length_effect", "refusals", "skipped",
     "turns_by_position", "baseline_agreement", "evidence_by_source", "evidence_by_cluster", "flagged_by_turns",
     "flagged_by_language", "length_effect_by_language", "trivial_predictors",
-    "judged",
-    "near_flagged", "unnamed_directions",
+    "judged", "near_flagged", "unnamed_directions", "verdicts",
 }  # fmt: skip
 
 
